@@ -1,0 +1,20 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore keeps virtual machines alive on an OpenStack cloud.
+
+The map, in the order of who may import whom (tests/test_layers.py holds it):
+
+========================  =====================================================
+errors, states, clock     the exception tree; statuses; time as an argument
+conf/                     one module per option group
+db/                       models, sessions, migrations, one module per resource
+nova                      the only door to Nova
+rpc                       the wake-up between API and engine
+policies                  who may do what
+api/                      REST: URL -> resource module -> db
+tasks/                    one class per step of a recovery
+engine/                   claims, flows, the evacuation executor
+sandbox/                  a simulated Keystone and Nova, and the demo
+cmd/                      the commands: parse, check, launch
+concurrency               threads or eventlet; the first import of every command
+========================  =====================================================
+"""

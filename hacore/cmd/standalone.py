@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore-standalone: API and engine in one process, on SQLite and without a broker."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from hacore import concurrency
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check everything, create the tables if need be, then run until SIGTERM."""
+    argv = sys.argv[1:] if argv is None else argv
+    concurrency.select(argv)
+    from hacore.api.service import Api
+    from hacore.clock import SystemClock
+    from hacore.cmd import launch
+    from hacore.engine.flows import Flows
+    from hacore.engine.service import Engine
+    from hacore.errors import ConfigError
+
+    notify = launch.take_notify_socket()
+    clock = SystemClock()
+    with launch.one_sentence("hacore-standalone"):
+        conf = launch.configure("hacore-standalone", argv, transport_url="fake://")
+        if not conf.database.connection:
+            folder = pathlib.Path(conf.state_path)
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"There is no folder {folder} for the database; create it or set [DEFAULT] "
+                    "state_path."
+                )
+            conf.set_default("connection", f"sqlite:///{folder}/hacore.sqlite", group="database")
+        launch.check_api(conf)
+        Flows(conf)
+        launch.check_database(conf, create=True)
+        launch.check_nova(conf, must_answer=True)
+    # the engine first: READY is said by the API, when all is
+    launch.run(conf, [Engine(conf, clock, _but_ready(notify)), Api(conf, clock, notify)])
+
+
+def _but_ready(notify: Callable[[str], None]) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        if line != "READY=1":
+            notify(line)
+
+    return tell

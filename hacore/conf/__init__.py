@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The options of hacore, one module per group.  Importing registers nothing.
+
+`register` puts them on a ConfigOpts, `check` reads every one of them once, so
+that a wrong value is known at start and not at 3 a.m.
+"""
+
+from typing import Any
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+from oslo_log import log
+
+from hacore.conf import (
+    api,
+    default,
+    host_failure,
+    instance_failure,
+    nova,
+    process_failure,
+    recovery_flows,
+)
+from hacore.errors import ConfigError
+
+_PLAIN = (default, api, host_failure, instance_failure, process_failure, recovery_flows)
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register all options of ours, the database's and the log's on `conf`."""
+    for module in _PLAIN:
+        # to oslo.config, DEFAULT is no group
+        group = None if module.GROUP == "DEFAULT" else module.GROUP
+        conf.register_opts(module.OPTIONS, group=group)
+    nova.register(conf)
+    db_options.set_defaults(conf)
+    log.register_options(conf)
+    set_log_defaults()
+
+
+def set_log_defaults() -> None:
+    """Keep the libraries' chatter out of the log of a daemon."""
+    quiet = ("alembic", "keystoneauth", "novaclient", "taskflow", "stevedore", "amqp", "urllib3")
+    log.set_defaults(
+        default_log_levels=[
+            *log.get_default_log_levels(),
+            *(f"{name}=WARN" for name in quiet),
+        ]
+    )
+
+
+def set_library_defaults() -> None:
+    """Set the defaults of library options for the generated sample (entry point)."""
+    set_log_defaults()
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return group and options for oslo-config-generator (entry point)."""
+    options = [(module.GROUP, list(module.OPTIONS)) for module in _PLAIN]
+    return [*options, (nova.GROUP, nova.sample_options())]
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Read every option once.
+
+    Raises ConfigError with group, option, value and reason of the first wrong one.
+    """
+    _check_group(conf, None, conf)
+    for name in sorted(conf._groups):  # noqa: SLF001 - oslo.config lists its groups nowhere else
+        _check_group(conf, name, conf[name])
+
+
+def _check_group(conf: cfg.ConfigOpts, group: str | None, values: Any) -> None:
+    options = conf._groups[group]._opts if group else conf._opts  # noqa: SLF001
+    for dest in sorted(options):
+        try:
+            values[dest]
+        except (ValueError, cfg.Error) as exc:
+            where = f"[{group or 'DEFAULT'}] {options[dest]['opt'].name}"
+            raise ConfigError(
+                f"Option {where} is wrong: {exc}. Correct it in {_files(conf)}."
+            ) from exc
+
+
+def _files(conf: cfg.ConfigOpts) -> str:
+    return ", ".join(conf.config_file or []) or "the configuration file"

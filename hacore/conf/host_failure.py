@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""[host_failure]: what a host recovery does; Masakari's names and defaults."""
+
+from oslo_config import cfg
+
+GROUP = "host_failure"
+
+OPTIONS = [
+    cfg.BoolOpt(
+        "evacuate_all_instances",
+        default=True,
+        help="Evacuate all instances of the host, those with the HA metadata key first. If false, "
+        "only those.",
+    ),
+    cfg.StrOpt(
+        "ha_enabled_instance_metadata_key",
+        default="HA_Enabled",
+        help="Instance metadata key that marks an instance as HA-enabled when its value is true.",
+    ),
+    cfg.BoolOpt(
+        "ignore_instances_in_error_state",
+        default=False,
+        help="Leave instances alone that were in ERROR before the host failed.",
+    ),
+    cfg.BoolOpt(
+        "add_reserved_host_to_aggregate",
+        default=False,
+        help="Add a reserved host to the aggregates of the failed host before it is used.",
+    ),
+    cfg.StrOpt(
+        "service_disable_reason",
+        default="Masakari detected host failed.",
+        help="Reason that Nova shows for the disabled compute service.",
+    ),
+    cfg.StrOpt(
+        "force_down",
+        default="after_fencing",
+        choices=[
+            ("never", "wait for Nova's own view"),
+            ("after_fencing", "when a fencing step of the flow provided fenced=True"),
+            ("always", "whenever a monitor reports the host dead: only if monitors fence"),
+        ],
+        help="Tell Nova that the compute service is down instead of waiting until it finds out.",
+    ),
+]

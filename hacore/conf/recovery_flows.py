@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""[taskflow_driver_recovery_flows]: the steps of each recovery; Masakari's names and defaults."""
+
+from oslo_config import cfg, types
+
+GROUP = "taskflow_driver_recovery_flows"
+
+_TASK_LISTS = types.Dict(
+    bounds=False, value_type=types.List(bounds=True, item_type=types.String(quotes=True))
+)
+
+_FORM = (
+    "A dict of the lists pre, main and post; each names entry points of hacore.task_flow.tasks "
+    "in the order they run."
+)
+
+OPTIONS = [
+    cfg.Opt(
+        "host_auto_failure_recovery_tasks",
+        type=_TASK_LISTS,
+        default={
+            "pre": ["disable_compute_service_task"],
+            "main": ["prepare_HA_enabled_instances_task"],
+            "post": ["evacuate_instances_task"],
+        },
+        help="Steps of a host recovery in which Nova chooses the destinations. " + _FORM,
+    ),
+    cfg.Opt(
+        "host_rh_failure_recovery_tasks",
+        type=_TASK_LISTS,
+        default={
+            "pre": ["disable_compute_service_task"],
+            "main": ["prepare_HA_enabled_instances_task", "evacuate_instances_task"],
+            "post": [],
+        },
+        help="Steps of a host recovery to reserved hosts; main runs once per reserved host until "
+        "all instances have moved. " + _FORM,
+    ),
+    cfg.Opt(
+        "instance_failure_recovery_tasks",
+        type=_TASK_LISTS,
+        default={
+            "pre": ["stop_instance_task"],
+            "main": ["start_instance_task"],
+            "post": ["confirm_instance_active_task"],
+        },
+        help="Steps of the recovery of a crashed instance. " + _FORM,
+    ),
+    cfg.Opt(
+        "process_failure_recovery_tasks",
+        type=_TASK_LISTS,
+        default={
+            "pre": ["disable_compute_node_task"],
+            "main": ["confirm_compute_node_disabled_task"],
+            "post": [],
+        },
+        help="Steps of the recovery of a dead nova-compute. " + _FORM,
+    ),
+]

@@ -1,0 +1,270 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Who works on which notification: claims with a lease and a fencing number.
+
+Invariant: at any moment at most one live claim exists per notification and per
+subject, and nothing is written for a notification but under its newest claim
+(`owned`); an engine whose lease was taken over gets LeaseLost instead.
+
+The lease ends on the database's clock.
+"""
+
+import dataclasses
+import datetime
+import logging
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from hacore.db import events
+from hacore.db.engine import Database, retry
+from hacore.db.models import Host, Notification
+from hacore.errors import LeaseLost
+from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMethod
+
+LOG = logging.getLogger(__name__)
+
+#: How many due rows a look takes into account; more than one, because another
+#: engine may be claiming the first this very moment.
+_CANDIDATES = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a notification, and what the work needs to know of it.
+
+    ``attempt`` is the fencing number: how often the notification has been claimed.
+    """
+
+    uuid: str
+    owner: str
+    attempt: int
+    type: NotificationType
+    payload: dict[str, Any]
+    request_id: str | None
+    created_at: datetime.datetime
+    expired: bool
+    host_uuid: str
+    host_name: str
+    segment_uuid: str
+    segment_name: str
+    segment_enabled: bool
+    recovery_method: RecoveryMethod
+
+
+@retry
+def claim(db: Database, owner: str, lease_s: float, expire_s: float) -> Claim | None:
+    """Take the most urgent due notification, or return None when nothing is due.
+
+    Due: ``new``; ``error`` whose time to retry has come; ``running`` whose lease
+    has ended.  Not while another notification of the same subject has a live
+    claim, nor a VM's while its host has a host failure to be recovered.
+    COMPUTE_HOST goes first, then the oldest.
+
+    :param expire_s: age from which a claim is marked ``expired``.
+    """
+    with db.read() as session:
+        now = db.now(session)
+        candidates = session.execute(_due(now).limit(_CANDIDATES)).all()
+    for candidate_id, subject in candidates:
+        taken = _take(db, candidate_id, subject, owner, lease_s)
+        if taken:
+            return _describe(db, taken, expire_s)
+    return None
+
+
+def _due(now: datetime.datetime) -> sa.Select[int, str]:
+    status = Notification.status
+    due = sa.or_(
+        status == NotificationStatus.NEW,
+        sa.and_(status == NotificationStatus.ERROR, Notification.retry_at <= now),
+        sa.and_(
+            status == NotificationStatus.RUNNING,
+            sa.or_(Notification.lease_until.is_(None), Notification.lease_until < now),
+        ),
+    )
+    other = orm.aliased(Notification)
+    same_subject = (
+        sa.select(other.id)
+        .where(
+            other.subject == Notification.subject,
+            other.id != Notification.id,
+            other.status == NotificationStatus.RUNNING,
+            other.lease_until >= now,
+        )
+        .exists()
+    )
+    host_failure = (
+        sa.select(other.id)
+        .where(
+            other.source_host_uuid == Notification.source_host_uuid,
+            other.type == NotificationType.COMPUTE_HOST,
+            other.status.in_(LIVE),
+        )
+        .exists()
+    )
+    return (
+        sa.select(Notification.id, Notification.subject)
+        .where(due, ~same_subject)
+        .where(sa.or_(Notification.type != NotificationType.VM, ~host_failure))
+        .order_by(
+            sa.case((Notification.type == NotificationType.COMPUTE_HOST, 0), else_=1),
+            Notification.id,
+        )
+    )
+
+
+def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -> Any:
+    """Claim the row if it is still due and its subject still free.  Returns the row, or None."""
+    with db.write() as session:
+        live = sa.select(Notification).where(
+            Notification.subject == subject, Notification.status.in_(LIVE)
+        )
+        seen = set(session.scalars(live.with_only_columns(Notification.id)))
+        # All live rows of the subject are locked before one is taken: else two
+        # engines could take two of them at once.  Skipping what is locked, so
+        # that an engine that froze in the middle of this holds nobody up.
+        locked = session.scalars(live.with_for_update(skip_locked=True)).all()
+        if not seen <= {row.id for row in locked}:
+            return None
+        now = db.now(session)
+        row = session.scalar(
+            sa.select(Notification).where(
+                Notification.id == row_id,
+                Notification.id.in_(_due(now).with_only_columns(Notification.id)),
+            )
+        )
+        if row is None:
+            return None
+        taken_over = row.status == NotificationStatus.RUNNING
+        row.status = NotificationStatus.RUNNING
+        row.owner = owner
+        row.attempt += 1
+        row.lease_until = now + datetime.timedelta(seconds=lease_s)
+        row.updated_at = now
+        text = f"Taken over by {owner}" if taken_over else f"Claimed by {owner}"
+        events.add(session, row.uuid, row.attempt, now, message=f"{text} (claim {row.attempt}).")
+    LOG.info("notification %s: %s (claim %d)", row.uuid, text, row.attempt)
+    return row
+
+
+def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
+    with db.read() as session:
+        now = db.now(session)
+        host = session.scalars(
+            sa.select(Host)
+            .where(Host.uuid == row.source_host_uuid)
+            .options(orm.joinedload(Host.segment))
+        ).one()
+    assert row.owner is not None  # noqa: S101 - just written
+    return Claim(
+        uuid=row.uuid,
+        owner=row.owner,
+        attempt=row.attempt,
+        type=NotificationType(row.type),
+        payload=row.payload,
+        request_id=row.request_id,
+        created_at=row.created_at,
+        expired=(now - row.created_at).total_seconds() > expire_s,
+        host_uuid=host.uuid,
+        host_name=host.name,
+        segment_uuid=host.segment.uuid,
+        segment_name=host.segment.name,
+        segment_enabled=host.segment.enabled,
+        recovery_method=RecoveryMethod(host.segment.recovery_method),
+    )
+
+
+def owned(session: orm.Session, claim: Claim) -> Notification:
+    """Return the notification, locked until the transaction ends.
+
+    Raises LeaseLost when the claim is not the newest any more.  Every write
+    for a notification calls this first, in the same transaction.
+    """
+    row = session.scalar(
+        sa.select(Notification)
+        .where(
+            Notification.uuid == claim.uuid,
+            Notification.owner == claim.owner,
+            Notification.attempt == claim.attempt,
+            Notification.status == NotificationStatus.RUNNING,
+        )
+        .with_for_update()
+    )
+    if row is None:
+        raise LeaseLost(f"Claim {claim.attempt} of notification {claim.uuid} was taken over.")
+    return row
+
+
+@retry
+def renew(
+    db: Database, owner: str, uuids: Collection[str], lease_s: float
+) -> frozenset[tuple[str, int]]:
+    """Give `owner`'s claims on `uuids` a new lease; return uuid and attempt of what it holds."""
+    with db.write() as session:
+        held = (
+            Notification.uuid.in_(uuids),
+            Notification.owner == owner,
+            Notification.status == NotificationStatus.RUNNING,
+        )
+        session.execute(
+            sa.update(Notification)
+            .where(*held)
+            .values(lease_until=db.now(session) + datetime.timedelta(seconds=lease_s))
+            .execution_options(synchronize_session=False)
+        )
+        rows = session.execute(sa.select(Notification.uuid, Notification.attempt).where(*held))
+        return frozenset((uuid, attempt) for uuid, attempt in rows)
+
+
+@retry
+def release(db: Database, claim: Claim, reason: str) -> None:
+    """Give the claim back: the notification is due at once, for whoever comes."""
+    with db.write() as session:
+        row = owned(session, claim)
+        now = db.now(session)
+        row.lease_until = None
+        row.updated_at = now
+        events.add(session, row.uuid, row.attempt, now, message=f"Released: {reason}")
+    LOG.info("notification %s: released (%s)", claim.uuid, reason)
+
+
+@retry
+def finish(
+    db: Database,
+    claim: Claim,
+    status: NotificationStatus,
+    message: str,
+    *,
+    max_attempts: int = 1,
+    retry_after_s: float = 0,
+) -> NotificationStatus:
+    """End the claim; return the status that the notification has now.
+
+    ``error`` is tried again after `retry_after_s`, or becomes ``failed`` when
+    `max_attempts` recoveries have ended in error.
+    """
+    with db.write() as session:
+        row = owned(session, claim)
+        now = db.now(session)
+        if status == NotificationStatus.ERROR:
+            row.failures += 1
+            row.failed_attempt = row.attempt
+            if row.failures >= max_attempts:
+                status = NotificationStatus.FAILED
+                message = f"{message} Given up after {row.failures} attempts."
+            else:
+                row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
+                message = (
+                    f"{message} Attempt {row.failures} of {max_attempts}; the next one comes in "
+                    f"{retry_after_s:g} s."
+                )
+        row.status = status
+        row.message = message
+        row.lease_until = None
+        row.updated_at = now
+        events.add(session, row.uuid, row.attempt, now, message=f"{status}: {message}")
+    level = logging.ERROR if status == NotificationStatus.FAILED else logging.INFO
+    LOG.log(level, "notification %s: running -> %s: %s", claim.uuid, status, message)
+    return status

@@ -1,0 +1,211 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The door to the database: transactions, its clock, and what its errors mean.
+
+Invariant: every time that decides something (leases, due times, duplicates) is
+the *database's*, so that machines with wrong clocks agree.
+"""
+
+import contextlib
+import datetime
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from oslo_db import api as oslo_db_api
+from oslo_db import exception as db_exc
+from oslo_db.sqlalchemy import enginefacade
+from sqlalchemy import event, orm
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from hacore.clock import Clock
+from hacore.errors import DatabaseUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How often a transaction is tried again after a deadlock (under Galera a
+#: conflict shows up as one, at COMMIT).
+DEADLOCK_RETRIES = 10
+
+_OPTIONS = (  # of [database], those that enginefacade's configure() takes
+    "connection",
+    "connection_debug",
+    "connection_parameters",
+    "connection_recycle_time",
+    "connection_trace",
+    "max_overflow",
+    "max_pool_size",
+    "max_retries",
+    "mysql_sql_mode",
+    "pool_timeout",
+    "retry_interval",
+    "sqlite_synchronous",
+)
+
+
+class UtcNow(FunctionElement[datetime.datetime]):
+    """The database's clock: UTC, naive, microseconds (SQLite: milliseconds)."""
+
+    type = sa.DateTime()
+    inherit_cache = True
+
+
+@compiles(UtcNow, "mysql")
+@compiles(UtcNow, "mariadb")
+def _mysql(_element: UtcNow, _compiler: Any, **_kw: Any) -> str:
+    return "UTC_TIMESTAMP(6)"
+
+
+@compiles(UtcNow, "postgresql")
+def _postgresql(_element: UtcNow, _compiler: Any, **_kw: Any) -> str:
+    return "timezone('utc', clock_timestamp())"
+
+
+@compiles(UtcNow, "sqlite")
+def _sqlite(_element: UtcNow, _compiler: Any, **_kw: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+@enginefacade.transaction_context_provider
+class _Transaction:
+    """What enginefacade hangs a session on; one per transaction."""
+
+
+class Database:
+    """Sessions on one database.
+
+    :param options: the [database] group.
+    :param clock: for tests only: answers `now` instead of the database.
+    """
+
+    def __init__(self, options: Any, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._manager = enginefacade.transaction_context()
+        self._manager.configure(**{name: getattr(options, name) for name in _OPTIONS})
+        self._configured = False
+
+    @property
+    def bind(self) -> sa.Engine:
+        """The SQLAlchemy engine; it is made, and the first connection with it, when first used."""
+        with translated():
+            engine: sa.Engine = self._manager.writer.get_engine()
+        if not self._configured:
+            _PREPARE.get(engine.dialect.name, _prepare_nothing)(engine)
+            engine.dispose()  # connections that were made before the listeners
+            self._configured = True
+        return engine
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[orm.Session]:
+        """A session that only reads."""
+        self.bind  # noqa: B018 - the listeners must be there before the first statement
+        with translated(), self._manager.reader.using(_Transaction()) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[orm.Session]:
+        """A session in one transaction: committed at the end, rolled back by an exception.
+
+        Wrap what uses it in `retry`, which calls it anew after a deadlock.
+        """
+        self.bind  # noqa: B018
+        with translated(), self._manager.writer.using(_Transaction()) as session:
+            session.connection(execution_options={"hacore_writes": True})
+            yield session
+
+    def now(self, session: orm.Session) -> datetime.datetime:
+        """The time that decides: the database's, UTC and aware."""
+        if self._clock is not None:
+            return self._clock.now()
+        value = session.scalar(sa.select(UtcNow()))
+        assert isinstance(value, datetime.datetime)  # noqa: S101 - a clock always answers
+        return value.replace(tzinfo=datetime.UTC)
+
+    def dispose(self) -> None:
+        """Close all pooled connections; the next use opens new ones."""
+        self.bind.dispose()
+
+
+def retry(function: Callable[P, T]) -> Callable[P, T]:
+    """Call `function`, a whole transaction, again when the database chose it as deadlock victim."""
+    decorated = oslo_db_api.wrap_db_retry(
+        max_retries=DEADLOCK_RETRIES,
+        retry_on_deadlock=True,
+        retry_interval=0.02,
+        inc_retry_interval=True,
+        max_retry_interval=1,
+        jitter=True,
+    )(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            result: T = decorated(*args, **kwargs)
+        except db_exc.DBDeadlock as exc:
+            raise DatabaseUnavailable(
+                f"The database broke off the transaction {DEADLOCK_RETRIES} times in favour of "
+                "others; it is overloaded."
+            ) from exc
+        return result
+
+    return call
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the database layer raises into ours."""
+    try:
+        yield
+    except db_exc.DBDeadlock:
+        raise  # retry() sees to it
+    except (db_exc.DBConnectionError, db_exc.CantStartEngineError) as exc:
+        raise DatabaseUnavailable(f"The database is away: {_first_line(exc)}") from exc
+    except sa.exc.TimeoutError as exc:
+        raise DatabaseUnavailable(
+            "No database connection became free in time; raise [database] max_pool_size or "
+            "max_overflow."
+        ) from exc
+    except db_exc.DBError as exc:
+        if isinstance(exc.inner_exception, sa.exc.OperationalError):  # disk full, read-only, ...
+            raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
+        raise
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """Let readers go on while one writes, and let writers queue instead of failing."""
+
+    @event.listens_for(engine, "connect")
+    def connect(dbapi_connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A transaction that reads first and writes later would fail at its
+        # first write if another one wrote in between.  oslo.db has already
+        # begun a deferred one by now: begin again.
+        if connection.get_execution_options().get("hacore_writes"):
+            connection.exec_driver_sql("ROLLBACK")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_mysql(engine: sa.Engine) -> None:
+    """Let a statement see what was committed before it, as on the other databases."""
+
+    @event.listens_for(engine, "connect")
+    def connect(dbapi_connection: Any, _record: Any) -> None:
+        with dbapi_connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def _prepare_nothing(_engine: sa.Engine) -> None:
+    """PostgreSQL behaves as needed by itself."""
+
+
+_PREPARE = {"sqlite": _prepare_sqlite, "mysql": _prepare_mysql, "mariadb": _prepare_mysql}

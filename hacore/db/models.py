@@ -1,0 +1,200 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The tables.
+
+Times are UTC; columns hold them without a zone and attributes with one.
+``deleted`` is 0, or the row's own id once it is soft-deleted: with it in the
+unique keys, a name is free again.
+"""
+
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hacore.states import MoveStatus, NotificationStatus
+
+_NAIVE = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime.datetime]):
+    """An aware time in UTC, stored naive with microseconds."""
+
+    impl = _NAIVE
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: datetime.datetime | None,
+        dialect: sa.Dialect,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> datetime.datetime | None:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(
+        self,
+        value: datetime.datetime | None,
+        dialect: sa.Dialect,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> datetime.datetime | None:
+        return value.replace(tzinfo=datetime.UTC) if value else None
+
+
+class Base(orm.DeclarativeBase):
+    """Names of constraints and indexes are given, so that migrations can name them."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own form
+        datetime.datetime: UtcDateTime,
+        str: sa.String(255),
+        dict[str, Any]: sa.JSON,
+    }
+    __table_args__: Any = {  # noqa: RUF012 - SQLAlchemy's own form
+        "mysql_engine": "InnoDB",
+        "mysql_charset": "utf8mb4",
+        # names differ in case, on every database
+        "mysql_collate": "utf8mb4_bin",
+    }
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime.datetime]
+    updated_at: Mapped[datetime.datetime | None]
+
+
+def _with(*arguments: Any) -> tuple[Any, ...]:
+    return (*arguments, Base.__table_args__)
+
+
+class Segment(Base):
+    """A set of hosts that stand in for each other."""
+
+    __tablename__ = "segments"
+    __table_args__ = _with(sa.UniqueConstraint("name", "deleted"))
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    name: Mapped[str]
+    description: Mapped[str | None] = mapped_column(_TEXT)
+    recovery_method: Mapped[str] = mapped_column(sa.String(36))
+    service_type: Mapped[str]
+    enabled: Mapped[bool] = mapped_column(default=True)
+    deleted_at: Mapped[datetime.datetime | None]
+    deleted: Mapped[int] = mapped_column(default=0)
+
+
+class Host(Base):
+    """A compute service of Nova that monitors watch."""
+
+    __tablename__ = "hosts"
+    __table_args__ = _with(
+        sa.UniqueConstraint("name", "deleted"), sa.Index(None, "segment_uuid", "deleted")
+    )
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    name: Mapped[str]
+    type: Mapped[str]
+    control_attributes: Mapped[str] = mapped_column(_TEXT)
+    reserved: Mapped[bool] = mapped_column(default=False)
+    on_maintenance: Mapped[bool] = mapped_column(default=False)
+    #: The notification whose recovery set on_maintenance; None: a person did.
+    maintenance_by: Mapped[str | None] = mapped_column(sa.String(36))
+    segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
+    deleted_at: Mapped[datetime.datetime | None]
+    deleted: Mapped[int] = mapped_column(default=0)
+
+    segment: Mapped[Segment] = orm.relationship(lazy="raise")
+
+
+class Notification(Base):
+    """What came in; at the same time the queue of the engines."""
+
+    __tablename__ = "notifications"
+    __table_args__ = _with(
+        sa.Index(None, "status", "lease_until"),
+        sa.Index(None, "source_host_uuid", "status"),
+        sa.Index(None, "subject", "status"),
+        sa.Index(None, "created_at", "id"),
+    )
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    type: Mapped[str] = mapped_column(sa.String(36))
+    status: Mapped[str] = mapped_column(sa.String(36), default=NotificationStatus.NEW)
+    #: As the monitor wrote it: kept and shown, and decides nothing.
+    generated_time: Mapped[datetime.datetime]
+    payload: Mapped[dict[str, Any]]
+    source_host_uuid: Mapped[str] = mapped_column(sa.ForeignKey("hosts.uuid"))
+    segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
+    message: Mapped[str | None] = mapped_column(_TEXT)
+    request_id: Mapped[str | None]
+    #: What is under recovery; one live claim per subject.
+    subject: Mapped[str] = mapped_column(sa.String(64))
+    #: The engine that holds the claim, and until when; see hacore.db.claims.
+    owner: Mapped[str | None]
+    lease_until: Mapped[datetime.datetime | None]
+    #: The fencing number: counts claims.
+    attempt: Mapped[int] = mapped_column(default=0)
+    #: How often the recovery ended in error.
+    failures: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime.datetime | None]
+    #: The last attempt that ended in error; what later ones did still holds.
+    failed_attempt: Mapped[int] = mapped_column(default=0)
+    #: What this recovery did to the host, written before it is done: it may have to be undone.
+    disabled_service: Mapped[bool] = mapped_column(default=False)
+    set_maintenance: Mapped[bool] = mapped_column(default=False)
+    took_reserved: Mapped[bool] = mapped_column(default=False)
+
+    host: Mapped[Host] = orm.relationship(lazy="raise")
+    segment: Mapped[Segment] = orm.relationship(lazy="raise")
+
+
+class Move(Base):
+    """One instance of a host recovery."""
+
+    __tablename__ = "vmoves"
+    __table_args__ = _with(
+        sa.UniqueConstraint("notification_uuid", "instance_uuid"),
+        sa.Index(None, "instance_uuid", "status"),
+    )
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    notification_uuid: Mapped[str] = mapped_column(sa.ForeignKey("notifications.uuid"))
+    instance_uuid: Mapped[str] = mapped_column(sa.String(36))
+    instance_name: Mapped[str]
+    source_host: Mapped[str]
+    dest_host: Mapped[str | None]
+    start_time: Mapped[datetime.datetime | None]
+    end_time: Mapped[datetime.datetime | None]
+    type: Mapped[str | None] = mapped_column(sa.String(36))
+    status: Mapped[str] = mapped_column(sa.String(36), default=MoveStatus.PENDING)
+    message: Mapped[str | None] = mapped_column(_TEXT)
+    #: Place in the order of evacuation, 0 first.
+    position: Mapped[int]
+    #: As Nova had it before the first attempt; every attempt restores this.
+    vm_state: Mapped[str] = mapped_column(sa.String(36))
+    power_state: Mapped[int]
+    #: The lock on the instance is ours to take off (written before it is put on).
+    locked: Mapped[bool] = mapped_column(default=False)
+    #: The newest evacuation record of Nova for it that is not this recovery's.
+    migration_before: Mapped[int] = mapped_column(default=0)
+
+
+class Event(Base):
+    """One line of a recovery's story; only ever added."""
+
+    __tablename__ = "recovery_events"
+    __table_args__ = _with(sa.Index(None, "notification_uuid", "id"))
+
+    notification_uuid: Mapped[str] = mapped_column(sa.ForeignKey("notifications.uuid"))
+    attempt: Mapped[int]
+    #: Name of the step; None for what concerns the notification as a whole.
+    step: Mapped[str | None]
+    state: Mapped[str | None] = mapped_column(sa.String(36))
+    progress: Mapped[float | None]
+    message: Mapped[str | None] = mapped_column(_TEXT)

@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What a recovery writes about itself and its host, each under its claim.
+
+Marks on the notification say what the recovery did to the host and may have to
+undo; they are written before it is done.
+"""
+
+import logging
+
+import sqlalchemy as sa
+
+from hacore.db import claims, events
+from hacore.db.claims import Claim
+from hacore.db.engine import Database, retry
+from hacore.db.models import Event, Host, Notification
+from hacore.states import StepState
+
+LOG = logging.getLogger(__name__)
+
+
+@retry
+def record(
+    db: Database,
+    claim: Claim,
+    step: str | None,
+    *,
+    state: str | None = None,
+    progress: float | None = None,
+    message: str | None = None,
+) -> None:
+    """Add a line to the story of the recovery; see `events.add`."""
+    with db.write() as session:
+        row = claims.owned(session, claim)
+        events.add(
+            session,
+            row.uuid,
+            row.attempt,
+            db.now(session),
+            step=step,
+            state=state,
+            progress=progress,
+            message=message,
+        )
+
+
+@retry
+def begin_maintenance(db: Database, claim: Claim) -> None:
+    """Mark the host on maintenance, and not reserved any more."""
+    with db.write() as session:
+        row = claims.owned(session, claim)
+        host = session.scalars(
+            sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
+        ).one()
+        now = db.now(session)
+        if not host.on_maintenance:
+            row.set_maintenance = True
+            host.on_maintenance = True
+            host.maintenance_by = row.uuid
+            host.updated_at = now
+            LOG.info("host %s: on maintenance (notification %s)", host.name, row.uuid)
+        if host.reserved:
+            row.took_reserved = True
+            host.reserved = False
+            host.updated_at = now
+            LOG.info("host %s: reserved no longer (notification %s)", host.name, row.uuid)
+
+
+@retry
+def end_maintenance(db: Database, claim: Claim) -> None:
+    """Undo `begin_maintenance`, as far as this recovery did it."""
+    with db.write() as session:
+        row = claims.owned(session, claim)
+        host = session.scalars(
+            sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
+        ).one()
+        if row.set_maintenance and host.maintenance_by == row.uuid:
+            host.on_maintenance = False
+            host.maintenance_by = None
+            LOG.info("host %s: not on maintenance (notification %s)", host.name, row.uuid)
+        if row.took_reserved:
+            host.reserved = True
+            LOG.info("host %s: reserved again (notification %s)", host.name, row.uuid)
+        row.set_maintenance = row.took_reserved = False
+        host.updated_at = db.now(session)
+
+
+@retry
+def keep_maintenance(db: Database, claim: Claim) -> None:
+    """The host was recovered: only a person takes it off maintenance now."""
+    with db.write() as session:
+        row = claims.owned(session, claim)
+        session.execute(
+            sa.update(Host)
+            .where(Host.uuid == row.source_host_uuid, Host.on_maintenance.is_(True))
+            .values(maintenance_by=row.uuid)
+        )
+
+
+@retry
+def mark_service_disabled(db: Database, claim: Claim, disabled: bool) -> None:
+    """Note that this recovery disables the compute service, or has enabled it again."""
+    with db.write() as session:
+        claims.owned(session, claim).disabled_service = disabled
+
+
+@retry
+def disabled_service(db: Database, claim: Claim) -> bool:
+    """Return whether this recovery, in whichever attempt, disabled the compute service."""
+    with db.write() as session:
+        return claims.owned(session, claim).disabled_service
+
+
+def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:
+    """Return whether an earlier claim of this attempt brought `step` to `state`.
+
+    An attempt that ended in error does not count: after it all is done anew.
+    """
+    with db.read() as session:
+        found = session.scalar(
+            sa.select(Event.id)
+            .join(Notification, Notification.uuid == Event.notification_uuid)
+            .where(
+                Event.notification_uuid == claim.uuid,
+                Event.step == step,
+                Event.state == state,
+                Event.attempt > Notification.failed_attempt,
+                Event.attempt < claim.attempt,
+            )
+            .limit(1)
+        )
+    return found is not None

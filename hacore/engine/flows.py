@@ -1,0 +1,179 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""From the configured task lists to taskflow flows.
+
+Everything that can be wrong with a list is found by `Flows` when it is made,
+that is before the engine is ready: a flow never runs with a step missing.
+"""
+
+import dataclasses
+import importlib.metadata
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import stevedore
+from oslo_config import cfg
+from stevedore.extension import Extension
+from taskflow import exceptions as taskflow_exc
+from taskflow import task as taskflow_task
+from taskflow.patterns import linear_flow
+
+from hacore.errors import ConfigError
+
+NAMESPACE = "hacore.task_flow.tasks"
+PHASES = ("pre", "main", "post")
+_GROUP = "taskflow_driver_recovery_flows"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """A flow that the configuration describes.
+
+    ``provides``: what the engine puts in, by the names that tasks ask for.
+    """
+
+    name: str
+    option: str
+    provides: frozenset[str]
+
+
+_ALWAYS = frozenset({"notification_uuid", "host_name", "payload"})
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("host-auto", "host_auto_failure_recovery_tasks", _ALWAYS),
+        Kind("host-rh", "host_rh_failure_recovery_tasks", _ALWAYS | {"reserved_host"}),
+        Kind("instance", "instance_failure_recovery_tasks", _ALWAYS | {"instance_uuid"}),
+        Kind("process", "process_failure_recovery_tasks", _ALWAYS | {"process_name"}),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of a task list, found."""
+
+    phase: str
+    name: str
+    factory: Any
+    distribution: str
+
+
+class Flows:
+    """The flows that operators configured.
+
+    Raises ConfigError naming the option, the wrong word and the known names.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._known = _load(NAMESPACE)
+        # stevedore keeps entry points in a cache that forgets where they are from
+        self._distributions = {
+            point.name: point.dist.name if point.dist else "unknown"
+            for point in importlib.metadata.entry_points(group=NAMESPACE)
+        }
+        options = conf[_GROUP]
+        self._steps = {
+            kind.name: self._resolve(kind, getattr(options, kind.option)) for kind in KINDS.values()
+        }
+        for kind in KINDS.values():
+            self._check(kind)
+
+    def steps(self, kind: str) -> tuple[Step, ...]:
+        """Return the steps of a flow in the order they run."""
+        return self._steps[kind]
+
+    def build(self, kind: str, context: Any, novaclient: Any) -> linear_flow.Flow:
+        """Return a new flow of `kind`, its tasks made for this recovery."""
+        flow = linear_flow.Flow(kind)
+        used: set[str] = set()
+        for step in self._steps[kind]:
+            task = _make(step, context, novaclient)
+            task.name = _unused(type(task).__name__, used)
+            flow.add(task)
+        return flow
+
+    # -------------------------------------------------------------- checks
+
+    def _resolve(self, kind: Kind, lists: Mapping[str, Iterable[str]]) -> tuple[Step, ...]:
+        where = f"[{_GROUP}] {kind.option}"
+        unknown = sorted(set(lists) - set(PHASES))
+        if unknown:
+            raise ConfigError(
+                f"{where}: {unknown[0]!r} is no phase; there are {', '.join(PHASES)}."
+            )
+        steps = []
+        for phase in PHASES:
+            for name in lists.get(phase, ()):
+                extension = self._known.get(name)
+                if extension is None:
+                    raise ConfigError(
+                        f"{where}: there is no task {name!r} (in {phase}); known are "
+                        f"{', '.join(sorted(self._known))}."
+                    )
+                steps.append(Step(phase, name, extension.plugin, self._distributions[name]))
+        if not steps:
+            raise ConfigError(f"{where} lists no task; use no_op for a flow that does nothing.")
+        return tuple(steps)
+
+    def _check(self, kind: Kind) -> None:
+        where = f"[{_GROUP}] {kind.option}"
+        try:
+            flow = self.build(kind.name, None, None)
+        except taskflow_exc.TaskFlowException as exc:
+            raise ConfigError(f"{where}: {exc}") from exc
+        provided = set(kind.provides)
+        for task, _ in flow.iter_nodes():
+            missing = sorted(set(task.requires) - provided)
+            if missing:
+                raise ConfigError(
+                    f"{where}: task {task.name} needs {missing[0]!r}, which neither the engine "
+                    f"nor an earlier task provides; the engine provides "
+                    f"{', '.join(sorted(kind.provides))}."
+                )
+            provided |= set(task.provides)
+
+
+def _load(namespace: str) -> dict[str, Extension[Any]]:
+    def failed(_manager: Any, entry_point: Any, exc: BaseException) -> None:
+        raise ConfigError(
+            f"Task {entry_point.name!r} of {entry_point.dist} cannot be loaded from "
+            f"{entry_point.value}: {exc}."
+        ) from exc
+
+    manager: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
+        namespace, on_load_failure_callback=failed
+    )
+    return {extension.name: extension for extension in manager}
+
+
+def _make(step: Step, context: Any, novaclient: Any) -> taskflow_task.Task:
+    """Construct a task, with those of ``context`` and ``novaclient`` that it takes."""
+    offered = {"context": context, "novaclient": novaclient}
+    try:
+        parameters = inspect.signature(step.factory).parameters.values()
+        takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        names = {p.name for p in parameters}
+        task = step.factory(**{k: v for k, v in offered.items() if takes_all or k in names})
+    except Exception as exc:  # a task may be anybody's, and raise anything
+        raise ConfigError(
+            f"Task {step.name!r} of {step.distribution} cannot be constructed: "
+            f"{type(exc).__name__}: {exc} (at start a task is constructed once with context and "
+            "novaclient None)."
+        ) from exc
+    if not isinstance(task, taskflow_task.Task):
+        raise ConfigError(
+            f"Task {step.name!r} of {step.distribution} is a {type(task).__name__}, not a "
+            "taskflow task."
+        )
+    return task
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """Return `name`, with a number behind it where the flow has it already."""
+    candidate, number = name, 1
+    while candidate in used:
+        number += 1
+        candidate = f"{name}-{number}"
+    used.add(candidate)
+    return candidate

@@ -1,0 +1,181 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The calls that move one instance: before its evacuation, and after the verdict.
+
+Each method blocks, and runs on the pool of `hacore.engine.evacuation`.
+"""
+
+import dataclasses
+import logging
+
+from hacore.db import moves
+from hacore.db.models import Move
+from hacore.errors import NovaBadRequest, NovaConflict, NovaError, NovaNotFound, NovaOutcomeUnknown
+from hacore.nova import Instance, Migration
+from hacore.states import MoveStatus, PowerState, VmState
+from hacore.tasks.base import Recovery
+
+LOG = logging.getLogger(__name__)
+
+#: vm_states that Nova does not evacuate (nova: compute/api.py, evacuate).
+_RESET_FIRST = frozenset({VmState.PAUSED, VmState.SUSPENDED, VmState.RESCUED, VmState.RESIZED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a move.  A failed one without a message: Nova knows why."""
+
+    status: MoveStatus
+    dest_host: str | None = None
+    message: str | None = None
+
+
+GONE = Verdict(MoveStatus.IGNORED, message="The instance is gone.")
+
+
+class Mover:
+    """Moves instances of one recovery.
+
+    :param step: name of the step that this is part of.
+    :param target: host to evacuate to; None lets Nova choose.
+    """
+
+    def __init__(self, recovery: Recovery, step: str, target: str | None) -> None:
+        self._recovery = recovery
+        self._nova = recovery.nova
+        self._step = step
+        self._target = target
+        self._lock_reason = f"hacore recovery {recovery.claim.uuid}"
+
+    # ------------------------------------------------------------- before
+
+    def start(
+        self, move: Move, instance: Instance | None, newest: Migration | None
+    ) -> Verdict | None:
+        """Lock, make ready and evacuate an instance.
+
+        :param instance: as it was listed on the host; None: it was not.
+        :param newest: the newest record of an evacuation of it.
+
+        Returns None when Nova has accepted, or a verdict when there is nothing
+        to wait for.  Raises NovaOutcomeUnknown when the call broke off.
+        """
+        try:
+            if instance is None:
+                return self._elsewhere(move)
+            # a lock that is there and not ours is the owner's, and stays
+            ours = move.locked and instance.lock_reason in (None, self._lock_reason)
+            move.locked = ours or not instance.locked
+            move.migration_before = max(move.migration_before, newest.id if newest else 0)
+            moves.begin(self._recovery.db, self._recovery.claim, move)
+            if move.locked:
+                self._nova.lock(move.instance_uuid, self._lock_reason)
+            if instance.vm_state in _RESET_FIRST:
+                self._nova.reset_state(move.instance_uuid, VmState.ERROR)
+            self._evacuate(move)
+        except NovaNotFound:
+            return GONE
+        except NovaOutcomeUnknown:
+            raise
+        except NovaError as exc:
+            return Verdict(MoveStatus.FAILED, message=str(exc))
+        return None
+
+    def _elsewhere(self, move: Move) -> Verdict:
+        host = self._nova.instance(move.instance_uuid).host
+        if host is None or host == move.source_host:
+            return Verdict(MoveStatus.FAILED, message=f"The instance is on host {host} again.")
+        return Verdict(MoveStatus.SUCCEEDED, host, f"The instance was on {host} already.")
+
+    def _evacuate(self, move: Move) -> None:
+        try:
+            self._nova.evacuate(move.instance_uuid, self._target)
+        except (NovaConflict, NovaBadRequest) as exc:
+            # busy, or moved: because of a call of ours that seemed to be lost?
+            if self._recorded(move):
+                return
+            if isinstance(exc, NovaBadRequest):
+                raise
+            # busy with something that the dead host will never finish
+            self._nova.reset_state(move.instance_uuid, VmState.ERROR)
+            self._nova.evacuate(move.instance_uuid, self._target)
+
+    def _recorded(self, move: Move) -> bool:
+        return any(
+            record.instance_uuid == move.instance_uuid and record.id > move.migration_before
+            for record in self._nova.evacuations_from(move.source_host)
+        )
+
+    # -------------------------------------------------------------- after
+
+    def settle(self, move: Move, verdict: Verdict, progress: float) -> None:
+        """Restore the power state, write the verdict down, unlock.
+
+        :param progress: of the step, once this is done.
+        """
+        message = verdict.message
+        if verdict.status == MoveStatus.SUCCEEDED:
+            message = self._restore(move) or message
+        elif verdict.status == MoveStatus.FAILED and message is None:
+            message = self._fault(move)
+        moves.end(
+            self._recovery.db,
+            self._recovery.claim,
+            move,
+            verdict.status,
+            step=self._step,
+            dest_host=verdict.dest_host,
+            message=message,
+            progress=progress,
+        )
+        if move.locked:
+            self.unlock(move)
+
+    def unlock(self, move: Move) -> None:
+        """Take our lock off; an instance that is gone needs none."""
+        try:
+            self._nova.unlock(move.instance_uuid)
+        except NovaNotFound:
+            LOG.info("instance %s: gone, nothing to unlock", move.instance_uuid)
+        moves.unlocked(self._recovery.db, self._recovery.claim, move)
+        move.locked = False
+
+    def _fault(self, move: Move) -> str:
+        try:
+            fault = self._nova.instance(move.instance_uuid).fault
+        except NovaNotFound:
+            return "The instance is gone."
+        return fault or (
+            "Nova ended the evacuation without success and gives no reason; the log of "
+            "nova-compute on the destination has it."
+        )
+
+    def _restore(self, move: Move) -> str | None:
+        """Bring the evacuated instance to the state it had; return a sentence if it cannot be."""
+        if move.vm_state == VmState.ACTIVE or (
+            move.vm_state == VmState.RESIZED and move.power_state == PowerState.RUNNING
+        ):
+            return None  # where Nova leaves an evacuated instance
+        try:
+            self._stop(move.instance_uuid)
+            if move.vm_state == VmState.ERROR:
+                self._nova.reset_state(move.instance_uuid, VmState.ERROR)
+        except NovaNotFound:
+            return "The instance was evacuated and is gone since."
+        except NovaError as exc:
+            return f"The instance was evacuated but its state could not be restored: {exc}"
+        return None
+
+    def _stop(self, uuid: str) -> None:
+        if self._nova.instance(uuid).vm_state == VmState.STOPPED:
+            return
+        try:
+            self._nova.stop(uuid)
+        except NovaConflict:
+            LOG.info("instance %s: being stopped already", uuid)
+        timeout_s = self._recovery.conf.wait_period_after_power_off
+        stopped = self._recovery.poll(
+            lambda: True if self._nova.instance(uuid).vm_state == VmState.STOPPED else None,
+            timeout_s,
+        )
+        if not stopped:
+            raise NovaError(f"it was not stopped within {timeout_s} s")

@@ -1,0 +1,160 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Takes claims, keeps their leases, and gives them to threads.
+
+Invariant: a lease is renewed only while a thread of this engine works on its
+claim; what nobody works on is left to whoever claims next.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
+
+from hacore.clock import Clock
+from hacore.db import claims
+from hacore.db.claims import Claim
+from hacore.db.engine import Database
+from hacore.engine.lease import Lease
+from hacore.errors import DatabaseUnavailable, HacoreError, Interrupted, LeaseLost
+
+LOG = logging.getLogger(__name__)
+
+_STOPPED = Interrupted("The engine is being stopped.")
+
+
+class Queue:
+    """The notifications of one engine.
+
+    :param owner: name of this engine in claims, unlike any other's.
+    :param submit: runs a function on a thread, soon.
+    :param recover: works on a claim until it is ended or released.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        db: Database,
+        clock: Clock,
+        owner: str,
+        submit: Callable[..., Any],
+        recover: Callable[[Claim, Lease], None],
+    ) -> None:
+        self._conf = conf
+        self._db = db
+        self._clock = clock
+        self._owner = owner
+        self._submit = submit
+        self._recover = recover
+        self._active: dict[tuple[str, int], Lease] = {}
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._orphans: list[Claim] = []
+        self._woken = threading.Event()
+        self._stopping = False
+
+    # ------------------------------------------------------------- claims
+
+    def wake(self) -> None:
+        """Look for due notifications now."""
+        self._woken.set()
+
+    def run(self) -> None:
+        """Claim until `stop`; the body of a thread."""
+        away = False
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                self._release_orphans()
+                while not self._stopping and self._has_room() and self.claim_one():
+                    pass
+                away = False
+            except DatabaseUnavailable as exc:
+                if not away:
+                    LOG.warning("%s; looking again every poll interval", exc)
+                away = True
+            except Exception:  # the top of a thread that must not end
+                LOG.exception("looking for notifications broke; going on")
+            self._clock.wait(self._woken, self._conf.claim_poll_interval)
+
+    def _has_room(self) -> bool:
+        with self._lock:
+            return len(self._active) < int(self._conf.max_concurrent_recoveries)
+
+    def claim_one(self) -> bool:
+        """Claim a notification and have it worked on; False when none is due."""
+        asked = self._clock.monotonic()
+        claim = claims.claim(
+            self._db,
+            self._owner,
+            self._conf.claim_lease,
+            self._conf.notifications_expired_interval,
+        )
+        if claim is None:
+            return False
+        lease = Lease(self._clock, self._conf.claim_lease, asked)
+        with self._lock:
+            self._active[claim.uuid, claim.attempt] = lease
+            if self._stopping:
+                lease.end(_STOPPED)
+        self._submit(self._work, claim, lease)
+        return True
+
+    def _work(self, claim: Claim, lease: Lease) -> None:
+        try:
+            self._recover(claim, lease)
+        except DatabaseUnavailable as exc:
+            LOG.warning("notification %s: left until the database is back: %s", claim.uuid, exc)
+            with self._lock:
+                self._orphans.append(claim)
+        except HacoreError:
+            LOG.exception("notification %s: left as it is", claim.uuid)
+        except Exception:  # the top of a thread
+            LOG.exception("notification %s: the engine broke; left as it is", claim.uuid)
+        finally:
+            with self._idle:
+                self._active.pop((claim.uuid, claim.attempt), None)
+                self._idle.notify_all()
+            self._woken.set()  # room for another, or the same subject's next
+
+    def _release_orphans(self) -> None:
+        """Give back what could not be given back while the database was away."""
+        while self._orphans:
+            claim = self._orphans[0]
+            try:
+                claims.release(self._db, claim, "The database was away.")
+            except LeaseLost:
+                LOG.info("notification %s: taken over or ended meanwhile", claim.uuid)
+            with self._lock:
+                self._orphans.remove(claim)
+
+    # ------------------------------------------------------------- leases
+
+    def renew(self) -> None:
+        """Renew the leases of all that is worked on; end those that were taken over."""
+        with self._lock:
+            active = dict(self._active)
+        if not active:
+            return
+        asked = self._clock.monotonic()
+        held = claims.renew(
+            self._db, self._owner, {uuid for uuid, _ in active}, self._conf.claim_lease
+        )
+        for key, lease in active.items():
+            if key in held:
+                lease.renewed(asked)
+            else:
+                # ended this moment, or another engine's
+                lease.end(LeaseLost(f"Claim {key[1]} of notification {key[0]} was taken over."))
+
+    # --------------------------------------------------------------- stop
+
+    def stop(self, timeout_s: float) -> bool:
+        """Claim no more, interrupt what is worked on, wait for it; True if all has ended."""
+        self._stopping = True
+        self._woken.set()
+        with self._idle:
+            for lease in self._active.values():
+                lease.end(_STOPPED)
+            return bool(self._idle.wait_for(lambda: not self._active, timeout_s))

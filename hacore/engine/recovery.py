@@ -1,0 +1,262 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""One claim from beginning to end: what to do, the flow, and the sentence at the end."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
+from taskflow import engines
+from taskflow import states as taskflow_states
+from taskflow import task as taskflow_task
+from taskflow.types import failure as taskflow_failure
+from taskflow.types import notifier
+
+from hacore.clock import Clock
+from hacore.db import claims, moves, recoveries
+from hacore.db.claims import Claim
+from hacore.db.engine import Database
+from hacore.engine.evacuation import Evacuation, Pool
+from hacore.engine.flows import Flows
+from hacore.engine.lease import Lease
+from hacore.errors import (
+    DatabaseUnavailable,
+    HacoreError,
+    Interrupted,
+    LeaseLost,
+    RecoveryIgnored,
+    RecoverySkipped,
+)
+from hacore.nova import Nova
+from hacore.states import MoveStatus, NotificationStatus, NotificationType, StepState
+from hacore.tasks.base import Recovery, Task
+
+LOG = logging.getLogger(__name__)
+
+#: What a VM notification must say to be acted on: event and vir_domain_event.
+_INSTANCE_FAILURES = frozenset(
+    {
+        ("LIFECYCLE", "STOPPED_FAILED"),
+        ("IO_ERROR", "IO_ERROR_REPORT"),
+        ("QEMU_GUEST_AGENT_ERROR", "STOPPED_FAILED"),
+    }
+)
+
+#: taskflow's states of an atom that are told, as ours.
+_TOLD = {
+    taskflow_states.RUNNING: StepState.RUNNING,
+    taskflow_states.SUCCESS: StepState.SUCCESS,
+    taskflow_states.FAILURE: StepState.FAILURE,
+    taskflow_states.REVERTED: StepState.REVERTED,
+    taskflow_states.REVERT_FAILURE: StepState.REVERT_FAILURE,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a recovery ended, and the sentence that says why."""
+
+    status: NotificationStatus
+    message: str
+
+
+class Recoverer:
+    """Recovers from what a claimed notification tells; used by many threads."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        db: Database,
+        nova: Nova,
+        clock: Clock,
+        flows: Flows,
+        calls: Pool,
+    ) -> None:
+        self._conf = conf
+        self._db = db
+        self._nova = nova
+        self._clock = clock
+        self._flows = flows
+        self._calls = calls
+
+    def recover(self, claim: Claim, lease: Lease) -> None:
+        """Do everything for `claim`, and end or release it."""
+        recovery = Recovery(
+            claim,
+            conf=self._conf,
+            db=self._db,
+            nova=self._nova.bound(lease, claim.request_id),
+            clock=self._clock,
+            guard=lease,
+            evacuate=self._evacuate,
+        )
+        try:
+            outcome = self._outcome(recovery)
+            claims.finish(
+                self._db,
+                claim,
+                outcome.status,
+                outcome.message,
+                max_attempts=self._conf.max_recovery_attempts,
+                retry_after_s=self._conf.process_unfinished_notifications_interval,
+            )
+        except LeaseLost as exc:
+            LOG.warning("notification %s: stopped working on it: %s", claim.uuid, exc)
+        except Interrupted as exc:
+            claims.release(self._db, claim, str(exc))
+
+    def _evacuate(self, recovery: Recovery, step: str, target: str | None) -> None:
+        Evacuation(self._calls, recovery, step, target).run()
+
+    def _outcome(self, recovery: Recovery) -> Outcome:
+        claim = recovery.claim
+        try:
+            if claim.expired:
+                return self._expire(recovery)
+            if not claim.segment_enabled:
+                raise RecoveryIgnored(f"Segment {claim.segment_name} is disabled.")
+            return _RECOVER[claim.type](self, recovery)
+        except RecoverySkipped as exc:
+            return Outcome(NotificationStatus.FINISHED, str(exc))
+        except RecoveryIgnored as exc:
+            return Outcome(NotificationStatus.IGNORED, str(exc))
+        except (Interrupted, DatabaseUnavailable):
+            raise
+        except HacoreError as exc:
+            return Outcome(NotificationStatus.ERROR, str(exc))
+        except Exception as exc:  # a step may be anybody's, and raise anything
+            LOG.exception("notification %s: a step broke", claim.uuid)
+            return Outcome(NotificationStatus.ERROR, f"A step broke: {type(exc).__name__}: {exc}.")
+
+    def _expire(self, recovery: Recovery) -> Outcome:
+        claim = recovery.claim
+        for move in moves.all_of(self._db, claim.uuid):
+            if move.locked:
+                recovery.nova.unlock(move.instance_uuid)
+                moves.unlocked(self._db, claim, move)
+        return Outcome(
+            NotificationStatus.FAILED,
+            f"Not recovered within {self._conf.notifications_expired_interval} s "
+            "(notifications_expired_interval); given up.",
+        )
+
+    # ------------------------------------------------------------ by type
+
+    def _process(self, recovery: Recovery) -> Outcome:
+        claim = recovery.claim
+        event, name = claim.payload.get("event"), claim.payload.get("process_name")
+        if event == "STARTED":
+            raise RecoverySkipped(f"Process {name} started; there is nothing to do.")
+        if event != "STOPPED":
+            raise RecoveryIgnored(f"No recovery is defined for process event {event}.")
+        recoveries.begin_maintenance(self._db, claim)
+        self._run("process", recovery, {"process_name": name})
+        return Outcome(
+            NotificationStatus.FINISHED, f"{name} on {claim.host_name} is disabled in Nova."
+        )
+
+    def _instance(self, recovery: Recovery) -> Outcome:
+        claim = recovery.claim
+        what = claim.payload.get("event"), claim.payload.get("vir_domain_event")
+        if what not in _INSTANCE_FAILURES:
+            raise RecoveryIgnored(f"No recovery is defined for VM event {what[0]}, {what[1]}.")
+        uuid = str(claim.payload["instance_uuid"])
+        absorbed_by = moves.taken_care_of(self._db, uuid, claim)
+        if absorbed_by:
+            raise RecoveryIgnored(f"Host recovery {absorbed_by} took care of instance {uuid}.")
+        self._run("instance", recovery, {"instance_uuid": uuid})
+        return Outcome(NotificationStatus.FINISHED, f"Instance {uuid} was restarted.")
+
+    def _host(self, recovery: Recovery) -> Outcome:
+        claim = recovery.claim
+        event, host_status = claim.payload.get("event"), claim.payload.get("host_status")
+        if event == "STARTED":
+            raise RecoverySkipped(f"Host {claim.host_name} started; there is nothing to do.")
+        if event != "STOPPED":
+            raise RecoveryIgnored(f"No recovery is defined for host event {event}.")
+        if host_status != "NORMAL":
+            raise RecoveryIgnored(
+                f"The monitor is not sure (host_status {host_status}, not NORMAL): host "
+                f"{claim.host_name} may be alive."
+            )
+        recoveries.begin_maintenance(self._db, claim)
+        self._run("host-auto", recovery, {})
+        recoveries.keep_maintenance(self._db, claim)
+        rows = moves.all_of(self._db, claim.uuid)
+        done = sum(row.status == MoveStatus.SUCCEEDED for row in rows)
+        return Outcome(
+            NotificationStatus.FINISHED, f"{done} evacuated, {len(rows) - done} skipped."
+        )
+
+    # --------------------------------------------------------------- flow
+
+    def _run(self, kind: str, recovery: Recovery, extra: dict[str, Any]) -> None:
+        """Run a flow to its end.  Raises what a step raised, or Interrupted."""
+        claim = recovery.claim
+        flow = self._flows.build(kind, recovery, recovery.nova)
+        store = {
+            "notification_uuid": claim.uuid,
+            "host_name": claim.host_name,
+            "payload": claim.payload,
+            **extra,
+        }
+        engine = engines.load(flow, engine="serial", store=store)
+        told = _Story(recovery, engine)
+        engine.atom_notifier.register(notifier.Notifier.ANY, told.changed)
+        for task, _ in flow.iter_nodes():
+            if not isinstance(task, Task):  # ours tell by themselves
+                task.notifier.register(taskflow_task.EVENT_UPDATE_PROGRESS, told.progress(task))
+        engine.run()
+        if told.interrupted is not None:
+            raise told.interrupted
+
+
+class _Story:
+    """Writes down what taskflow tells of the steps.
+
+    A step that was interrupted has not failed: the flow is suspended then, so
+    that taskflow does not revert what was done.
+    """
+
+    def __init__(self, recovery: Recovery, engine: Any) -> None:
+        self._recovery = recovery
+        self._engine = engine
+        self.interrupted: HacoreError | None = None
+
+    def changed(self, state: str, details: dict[str, Any]) -> None:
+        """An atom of the flow is in `state` now."""
+        told = _TOLD.get(state)
+        if told is None or self.interrupted is not None:
+            return
+        result = details.get("result")
+        message = None
+        if isinstance(result, taskflow_failure.Failure):
+            if isinstance(result.exception, Interrupted | DatabaseUnavailable):
+                self._interrupt(result.exception)
+                return
+            message = result.exception_str
+        progress = 1.0 if told == StepState.SUCCESS else None
+        try:
+            self._recovery.record(details["task_name"], message, progress, told)
+        except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
+            self._interrupt(exc)
+
+    def _interrupt(self, why: HacoreError) -> None:
+        self.interrupted = why
+        self._engine.suspend()
+
+    def progress(self, task: Any) -> Callable[[str, dict[str, Any]], None]:
+        """Return what to call when `task` updates its progress."""
+
+        def changed(_event: str, details: dict[str, Any]) -> None:
+            self._recovery.record(task.name, None, float(details["progress"]))
+
+        return changed
+
+
+_RECOVER: dict[NotificationType, Callable[[Recoverer, Recovery], Outcome]] = {
+    NotificationType.PROCESS: Recoverer._process,  # noqa: SLF001 - this module's own
+    NotificationType.VM: Recoverer._instance,  # noqa: SLF001
+    NotificationType.COMPUTE_HOST: Recoverer._host,  # noqa: SLF001
+}

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The engine as a service: what it is made of, when it is ready, how it stops."""
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable
+
+import futurist
+from oslo_config import cfg
+
+from hacore.clock import Clock
+from hacore.db.engine import Database
+from hacore.engine.flows import Flows
+from hacore.engine.queue import Queue
+from hacore.engine.recovery import Recoverer
+from hacore.errors import DatabaseUnavailable
+from hacore.nova import Nova
+from hacore.rpc import WakeListener
+
+LOG = logging.getLogger(__name__)
+
+#: Threads for the calls for single instances, for all recoveries together.
+_CALL_THREADS = 64
+#: A lease is renewed this many times before it would end.
+_RENEWALS_PER_LEASE = 3
+
+
+class Engine:
+    """One engine.  Makes threads and connections in `start`, never before: daemons fork.
+
+    :param notify: tells systemd (``READY=1`` and so on).
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, clock: Clock, notify: Callable[[str], None]) -> None:
+        self._conf = conf
+        self._clock = clock
+        self._notify = notify
+        self._stopping = threading.Event()
+        self._queue: Queue | None = None
+
+    def start(self) -> None:
+        """Begin to claim and to recover."""
+        conf = self._conf
+        # unlike any other's, also after a restart: a dead engine's claims are not ours
+        owner = f"{conf.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._db = Database(conf.database)
+        self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
+        self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
+        recoverer = Recoverer(
+            conf, self._db, Nova(conf, clock=self._clock), self._clock, Flows(conf), self._calls
+        )
+        self._queue = Queue(
+            conf, self._db, self._clock, owner, self._recoveries.submit, recoverer.recover
+        )
+        self._threads = [
+            threading.Thread(target=self._queue.run, name="claims", daemon=True),
+            threading.Thread(target=self._keep_leases, name="leases", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._listener = WakeListener(conf, owner.replace(":", "-"), self._queue.wake)
+        self._listener.start()
+        self._notify("READY=1")
+        LOG.info("engine %s is ready", owner)
+
+    def _keep_leases(self) -> None:
+        assert self._queue is not None  # noqa: S101 - start() made it
+        interval_s = self._conf.claim_lease / _RENEWALS_PER_LEASE
+        while not self._clock.wait(self._stopping, interval_s):
+            try:
+                self._queue.renew()
+            except DatabaseUnavailable as exc:
+                LOG.warning("leases not renewed: %s", exc)
+            except Exception:  # the top of a thread that must not end
+                LOG.exception("renewing the leases broke; going on")
+            self._notify("WATCHDOG=1")
+
+    def stop(self) -> None:
+        """Interrupt all recoveries, release their claims, end; another engine continues."""
+        if self._queue is None or self._stopping.is_set():
+            return
+        self._notify("STOPPING=1")
+        LOG.info("engine is stopping")
+        ended = self._queue.stop(self._conf.graceful_shutdown_timeout)
+        self._stopping.set()
+        if not ended:
+            LOG.warning("some recoveries did not stop in time; their leases will run out")
+        self._listener.stop()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        self._db.dispose()
+        LOG.info("engine has stopped")

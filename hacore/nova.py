@@ -1,0 +1,501 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The only door to Nova: typed rows out, our errors out, one session for the process.
+
+A read, or a write that may be repeated, is tried again with backoff while Nova
+or Keystone is away or busy.  Only `Nova.evacuate` must not be repeated unread:
+where its outcome is not known it raises NovaOutcomeUnknown.
+
+Instances are matched to hosts by service host names
+(``OS-EXT-SRV-ATTR:host``); hypervisor host names may differ.
+"""
+
+import copy
+import dataclasses
+import datetime
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import requests
+from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import loading
+from keystoneauth1.session import TCPKeepAliveAdapter
+from novaclient import api_versions
+from novaclient import client as nova_client
+from novaclient import exceptions as nova_exc
+from oslo_config import cfg
+from urllib3 import exceptions as urllib3_exc
+
+from hacore import errors
+from hacore.clock import Clock, SystemClock
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: The newest we use.  Since 2.73 a lock has a reason; from 2.95 on evacuated
+#: servers stay stopped (nova: compute/api.py, evacuate), so never that far.
+MICROVERSION = api_versions.APIVersion("2.90")
+#: The oldest we work with (Pike): services are named by uuid.
+OLDEST_MICROVERSION = api_versions.APIVersion("2.53")
+_LOCK_REASON = api_versions.APIVersion("2.73")
+_MIGRATIONS_SINCE = api_versions.APIVersion("2.59")
+
+_POOL_SIZE = 64  # connections kept; more than any engine's threads use at a time
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.25, 10.0
+_BUSY = frozenset({429})
+_AWAY = frozenset({500, 502, 503, 504})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """A nova-compute service."""
+
+    id: str
+    host: str
+    up: bool
+    enabled: bool
+    forced_down: bool
+    disabled_reason: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instance:
+    """A server, with what a recovery asks of it."""
+
+    uuid: str
+    name: str
+    host: str | None
+    vm_state: str
+    task_state: str | None
+    power_state: int
+    locked: bool
+    lock_reason: str | None
+    metadata: dict[str, str]
+    fault: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Migration:
+    """One evacuation as Nova records it; ids of one instance ascend in time."""
+
+    id: int
+    instance_uuid: str
+    status: str
+    source_host: str
+    dest_host: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A host aggregate."""
+
+    id: int
+    name: str
+    hosts: tuple[str, ...]
+
+
+class Guard(Protocol):
+    """Whether the work that a call is part of may go on."""
+
+    def check(self) -> None:
+        """Raise Interrupted (or LeaseLost) if it may not."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raise like `check` as soon as it may not."""
+
+
+class FreeGuard:
+    """The guard of calls that are part of no recovery."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._never = threading.Event()
+
+    def check(self) -> None:
+        """Go on."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        self._clock.wait(self._never, seconds)
+
+
+class _HttpAdapter(TCPKeepAliveAdapter):
+    """Keep connections of all threads; wait less long for a connection than for an answer."""
+
+    def __init__(self, connect_timeout_s: float) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        super().__init__(pool_maxsize=_POOL_SIZE)
+
+    def send(  # type: ignore[no-untyped-def, override]
+        self, request, *, timeout=None, **kwargs
+    ):
+        return super().send(request, timeout=(self._connect_timeout_s, timeout), **kwargs)
+
+
+class Nova:
+    """Nova as the configured user sees it.  Safe for many threads.
+
+    :param conf: options with [nova]; read, never written.
+    :param retry_timeout_s: instead of [nova] retry_timeout.
+
+    Every method may raise `hacore.errors.NovaError`: TransientNovaError when
+    Nova stayed away for longer than the retry timeout, NovaNotFound,
+    NovaConflict, NovaForbidden, NovaBadRequest.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        retry_timeout_s: float | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._retry_timeout_s = (
+            conf.nova.retry_timeout if retry_timeout_s is None else retry_timeout_s
+        )
+        self._guard: Guard = FreeGuard(self._clock)
+        self._request_id: str | None = None
+        self._session, self._filter = _session(conf)
+        self._version: api_versions.APIVersion | None = None
+        self._made: Any = None
+
+    def bound(self, guard: Guard, request_id: str | None) -> "Nova":
+        """Return this Nova for one recovery.
+
+        `guard` is checked before every request; Nova logs `request_id` as the
+        global request id.  Session and connections are shared.
+        """
+        twin = copy.copy(self)
+        twin._guard, twin._request_id, twin._made = guard, request_id, None  # noqa: SLF001
+        return twin
+
+    # ------------------------------------------------------------- log in
+
+    def log_in(self) -> None:
+        """Get a token and agree on a microversion; nothing else needs this to be called."""
+        _ = self._client
+
+    @property
+    def lock_has_reason(self) -> bool:
+        """Whether this Nova keeps the reason of a lock."""
+        return bool(self._client.api_version >= _LOCK_REASON)
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            if self._version is None:
+                self._version = self._repeat(self._negotiate, "agree on a microversion")
+            self._made = self._client_at(self._version)
+        return self._made
+
+    def _client_at(self, version: api_versions.APIVersion) -> Any:
+        # 0: trying again is _repeat's business
+        return nova_client.Client(
+            version,
+            session=self._session,
+            global_request_id=self._request_id,
+            connect_retries=0,
+            **self._filter,
+        )
+
+    def _negotiate(self) -> api_versions.APIVersion:
+        offered = self._client_at(api_versions.APIVersion("2.1")).versions.get_current()
+        if offered is None:
+            raise errors.NovaError("The compute endpoint is not that of Nova's API v2.1.")
+        newest = api_versions.APIVersion(offered.version or "2.1")
+        if newest < OLDEST_MICROVERSION:
+            raise errors.NovaError(
+                f"Nova offers microversions up to {newest.get_string()}; hacore needs "
+                f"{OLDEST_MICROVERSION.get_string()} (Pike) or later."
+            )
+        return min(newest, MICROVERSION)
+
+    # ----------------------------------------------------------- services
+
+    def service(self, host: str) -> Service | None:
+        """Return the nova-compute service of `host`, or None when Nova knows none."""
+        rows = self._repeat(
+            lambda: self._client.services.list(host=host, binary="nova-compute"),
+            f"read the compute service of {host}",
+        )
+        return next((_service(row) for row in rows if row.host == host), None)
+
+    def disable_service(self, service: Service, reason: str) -> None:
+        """Keep the scheduler from placing instances there."""
+        self._repeat(
+            lambda: self._client.services.disable_log_reason(service.id, reason),
+            f"disable nova-compute on {service.host}",
+        )
+
+    def enable_service(self, service: Service) -> None:
+        """Let the scheduler place instances there."""
+        self._repeat(
+            lambda: self._client.services.enable(service.id),
+            f"enable nova-compute on {service.host}",
+        )
+
+    def force_down(self, service: Service) -> None:
+        """Tell Nova that the host is off, so that it need not find out by itself."""
+        self._repeat(
+            lambda: self._client.services.force_down(service.id, True),
+            f"force down nova-compute on {service.host}",
+        )
+
+    # ---------------------------------------------------------- instances
+
+    def instances_on(self, host: str) -> list[Instance]:
+        """Return all instances of `host`, of all projects."""
+        rows = self._repeat(
+            lambda: list(
+                _pages(self._client, "/servers/detail", "servers", {"all_tenants": 1, "host": host})
+            ),
+            f"list the instances of {host}",
+        )
+        return [_instance(row) for row in rows]
+
+    def uuids_on(self, host: str) -> frozenset[str]:
+        """Return the uuids of all instances of `host`."""
+        rows = self._repeat(
+            lambda: list(
+                _pages(self._client, "/servers", "servers", {"all_tenants": 1, "host": host})
+            ),
+            f"list the instances of {host}",
+        )
+        return frozenset(row["id"] for row in rows)
+
+    def instance(self, uuid: str) -> Instance:
+        """Return one instance.  Raises NovaNotFound."""
+        row = self._repeat(lambda: self._client.servers.get(uuid), f"read instance {uuid}")
+        return _instance(row.to_dict())
+
+    def lock(self, uuid: str, reason: str) -> None:
+        """Keep the owner from changing the instance; Nova keeps `reason` from 2.73 on."""
+        given = {"reason": reason} if self.lock_has_reason else {}
+        self._repeat(lambda: self._client.servers.lock(uuid, **given), f"lock instance {uuid}")
+
+    def unlock(self, uuid: str) -> None:
+        """Undo `lock`; an instance that is not locked is fine."""
+        self._repeat(lambda: self._client.servers.unlock(uuid), f"unlock instance {uuid}")
+
+    def reset_state(self, uuid: str, vm_state: str) -> None:
+        """Set vm_state to ``active`` or ``error`` and clear task_state, in Nova's database only."""
+        self._repeat(
+            lambda: self._client.servers.reset_state(uuid, vm_state),
+            f"reset the state of instance {uuid} to {vm_state}",
+        )
+
+    def stop(self, uuid: str) -> None:
+        """Ask Nova to stop the instance.  Raises NovaConflict when it is in no state for that."""
+        self._repeat(lambda: self._client.servers.stop(uuid), f"stop instance {uuid}")
+
+    def start(self, uuid: str) -> None:
+        """Ask Nova to start the instance.  Raises NovaConflict when it is in no state for that."""
+        self._repeat(lambda: self._client.servers.start(uuid), f"start instance {uuid}")
+
+    def evacuate(self, uuid: str, host: str | None = None) -> None:
+        """Ask Nova to rebuild the instance on `host`, or where the scheduler chooses.
+
+        Returns when Nova has accepted it.  Raises NovaOutcomeUnknown when the
+        call broke off: look for a migration record before calling again.
+        """
+        self._repeat(
+            lambda: self._client.servers.evacuate(uuid, host),
+            f"evacuate instance {uuid}",
+            repeatable=False,
+        )
+
+    def evacuations_from(
+        self, host: str, since: datetime.datetime | None = None
+    ) -> list[Migration]:
+        """Return Nova's records of evacuations from `host`, of all projects.
+
+        :param since: only records changed after it, where Nova can tell (2.59).
+        """
+        query: dict[str, Any] = {"migration_type": "evacuation", "source_compute": host}
+
+        if since is not None and self._client.api_version >= _MIGRATIONS_SINCE:
+            query["changes-since"] = since.isoformat()
+        rows = self._repeat(
+            lambda: list(_pages(self._client, "/os-migrations", "migrations", query)),
+            f"list the evacuations from {host}",
+        )
+        return [_migration(row) for row in rows]
+
+    # --------------------------------------------------------- aggregates
+
+    def aggregates(self) -> list[Aggregate]:
+        """Return all host aggregates."""
+        rows = self._repeat(lambda: self._client.aggregates.list(), "list the aggregates")
+        return [Aggregate(id=row.id, name=row.name, hosts=tuple(row.hosts)) for row in rows]
+
+    def add_to_aggregate(self, aggregate: Aggregate, host: str) -> None:
+        """Add `host` to `aggregate`; a member already is fine."""
+        try:
+            self._repeat(
+                lambda: self._client.aggregates.add_host(aggregate.id, host),
+                f"add {host} to aggregate {aggregate.name}",
+            )
+        except errors.NovaConflict:
+            LOG.info("aggregate %s: %s is a member already", aggregate.name, host)
+
+    # ------------------------------------------------------------ calling
+
+    def _repeat(self, call: Callable[[], T], what: str, *, repeatable: bool = True) -> T:
+        """Call until it works, Nova refuses, or the retry timeout is over."""
+        deadline = self._clock.monotonic() + self._retry_timeout_s
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            self._guard.check()
+            try:
+                return call()
+            except (nova_exc.ClientException, ks_exc.ClientException) as exc:
+                error = _translated(exc, what)
+                away = isinstance(error, errors.TransientNovaError) or (
+                    repeatable and isinstance(error, errors.NovaOutcomeUnknown)
+                )
+                if not away:
+                    raise error from exc
+                if self._clock.monotonic() >= deadline:
+                    raise errors.TransientNovaError(
+                        f"{error} (tried for {self._retry_timeout_s:g} s)"
+                    ) from exc
+                pause_s = max(
+                    getattr(exc, "retry_after", 0), self._random.uniform(backoff_s / 2, backoff_s)
+                )
+                LOG.warning("%s; trying again in %.1f s", error, pause_s)
+            self._guard.wait(pause_s)
+            backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+
+def _session(conf: cfg.ConfigOpts) -> tuple[Any, dict[str, Any]]:
+    """Return a keystoneauth session, and which endpoint of the catalogue to use."""
+    try:
+        auth = loading.load_auth_from_conf_options(conf, "nova")
+        http = requests.Session()
+        for scheme in ("http://", "https://"):
+            http.mount(scheme, _HttpAdapter(conf.nova.connect_timeout))
+        session = loading.load_session_from_conf_options(conf, "nova", auth=auth, session=http)
+        adapter = loading.load_adapter_from_conf_options(conf, "nova", session=session)
+    except (ks_exc.ClientException, cfg.Error, ValueError) as exc:
+        raise errors.ConfigError(f"The login in [nova] is not complete: {exc}.") from exc
+    names = ("service_type", "service_name", "region_name", "endpoint_override")
+    endpoint = {name: getattr(adapter, name) for name in names}
+    return session, {**endpoint, "endpoint_type": adapter.interface}
+
+
+def _pages(client: Any, path: str, key: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of every page.
+
+    novaclient's own lists stop after one page, or ask for one page too many
+    (limit=-1) where there is but one.
+    """
+    while True:
+        _, body = client.client.get(path, params=query)
+        yield from body[key]
+        if not body[key] or not any(link["rel"] == "next" for link in body.get(f"{key}_links", ())):
+            return
+        last = body[key][-1]
+        query = {**query, "marker": last["uuid"] if key == "migrations" else last["id"]}
+
+
+def _service(row: Any) -> Service:
+    return Service(
+        id=row.id,
+        host=row.host,
+        up=row.state == "up" and not row.forced_down,
+        enabled=row.status == "enabled",
+        forced_down=row.forced_down,
+        disabled_reason=row.disabled_reason,
+    )
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    return Instance(
+        uuid=row["id"],
+        name=row["name"],
+        host=row.get("OS-EXT-SRV-ATTR:host"),
+        vm_state=row["OS-EXT-STS:vm_state"],
+        task_state=row["OS-EXT-STS:task_state"],
+        power_state=row["OS-EXT-STS:power_state"],
+        locked=bool(row.get("locked")),
+        lock_reason=row.get("locked_reason"),
+        metadata=row.get("metadata", {}),
+        fault=row.get("fault", {}).get("message"),
+    )
+
+
+def _migration(row: dict[str, Any]) -> Migration:
+    return Migration(
+        id=row["id"],
+        instance_uuid=row["instance_uuid"],
+        status=row["status"],
+        source_host=row["source_compute"],
+        dest_host=row.get("dest_compute"),
+    )
+
+
+def _translated(exc: Exception, what: str) -> errors.NovaError:
+    """Say in our words what a client's exception means."""
+    if isinstance(exc, ks_exc.ConnectFailure | ks_exc.ConnectTimeout | ks_exc.ConnectionError):
+        if _was_sent(exc):
+            return errors.NovaOutcomeUnknown(f"Could not {what}: the connection broke off ({exc})")
+        return errors.TransientNovaError(f"Could not {what}: {exc}")
+    text = f"Could not {what}: {_reason(exc)}"
+    if isinstance(exc, nova_exc.ClientException):
+        return _of_nova(exc.code, text)
+    return _of_keystone(exc, text)
+
+
+def _of_nova(code: int, text: str) -> errors.NovaError:
+    if code in _BUSY:
+        return errors.TransientNovaError(text)
+    if code in _AWAY:
+        return errors.NovaOutcomeUnknown(text)
+    kinds = {
+        400: errors.NovaBadRequest,
+        401: errors.NovaForbidden,
+        403: errors.NovaForbidden,
+        404: errors.NovaNotFound,
+        409: errors.NovaConflict,
+    }
+    return kinds.get(code, errors.NovaError)(text)
+
+
+def _of_keystone(exc: Exception, text: str) -> errors.NovaError:
+    """What keystoneauth raises itself: Keystone was asked, Nova has seen nothing."""
+    status = getattr(exc, "http_status", None)
+    # DiscoveryFailure: nothing, or nothing of Keystone's, answers at auth_url
+    if status in _AWAY or status in _BUSY or isinstance(exc, ks_exc.DiscoveryFailure):
+        return errors.TransientNovaError(text)
+    if isinstance(exc, ks_exc.Unauthorized):
+        return errors.NovaForbidden(f"{text}; check the login in [nova]")
+    if isinstance(exc, ks_exc.EndpointNotFound):
+        return errors.NovaError(
+            f"{text}; check [nova] region_name and valid_interfaces against the catalogue"
+        )
+    return errors.NovaError(text)
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+
+
+def _was_sent(exc: BaseException | None) -> bool:
+    """Whether the request may have left: False only where no connection came about."""
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        reasons = [exc, *exc.args, getattr(exc, "reason", None)]
+        reasons += [getattr(argument, "reason", None) for argument in exc.args]
+        if any(
+            isinstance(reason, urllib3_exc.NewConnectionError | urllib3_exc.ConnectTimeoutError)
+            for reason in reasons
+        ):
+            return False
+        exc = exc.__cause__ or exc.__context__
+    return True

@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The wake-up: the API tells engines that there is something to claim.
+
+It may be lost, late or doubled without harm, for engines also look by
+themselves.  So it never blocks a request and never fails one.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import kombu.exceptions
+import oslo_messaging
+from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+TOPIC = "hacore-engine"
+_VERSION = "1.0"
+
+
+class Waker:
+    """Casts wake-ups from a thread of its own; many that are due at once become one."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._transport = oslo_messaging.get_rpc_transport(conf)
+        target = oslo_messaging.Target(topic=TOPIC, version=_VERSION, fanout=True)
+        # retry=0: a broker that is away costs one wake-up and no time
+        self._client = oslo_messaging.get_rpc_client(self._transport, target, retry=0)
+        self._due = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the engines woken, soon.  Returns at once; never raises."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """Cast what is due and end the thread."""
+        self._stopped = True
+        self._due.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stopped:
+            self._due.wait()
+            self._due.clear()
+            try:
+                self._client.cast({}, "wake")
+                away = False
+            except (
+                oslo_messaging.MessagingException,
+                kombu.exceptions.KombuError,
+                OSError,
+            ) as exc:
+                if not away:
+                    LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
+                away = True
+
+
+class _Endpoint:
+    target = oslo_messaging.Target(version=_VERSION)
+
+    def __init__(self, woken: Callable[[], None]) -> None:
+        self._woken = woken
+
+    def wake(self, _context: dict[str, str]) -> None:
+        """Somebody cast a wake-up."""
+        self._woken()
+
+
+class WakeListener:
+    """Calls `woken` for every wake-up; connects in a thread of its own.
+
+    A broker that is away, at start or for ever, delays nothing else.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str, woken: Callable[[], None]) -> None:
+        self._conf = conf
+        self._target = oslo_messaging.Target(topic=TOPIC, server=name)
+        self._endpoint = _Endpoint(woken)
+        self._server: oslo_messaging.RPCServer | None = None
+        self._thread = threading.Thread(target=self._start, name="wake-listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen, sooner or later."""
+        self._thread.start()
+
+    def _start(self) -> None:
+        transport = oslo_messaging.get_rpc_transport(self._conf)
+        server = oslo_messaging.get_rpc_server(
+            transport, self._target, [self._endpoint], access_policy=None
+        )
+        server.start()  # tries until the broker is there
+        self._server = server
+        LOG.info("listening for wake-ups")
+
+    def stop(self) -> None:
+        """Stop listening; what is under way is not waited for."""
+        if self._server is not None:
+            self._server.stop()

@@ -1,0 +1,125 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What a step is given: the recovery it belongs to, and the base class of ours."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from oslo_config import cfg
+from taskflow import task
+
+from hacore.clock import Clock
+from hacore.db import recoveries
+from hacore.db.claims import Claim
+from hacore.db.engine import Database
+from hacore.errors import RecoveryFailed
+from hacore.nova import Guard, Nova
+from hacore.states import StepState
+
+T = TypeVar("T")
+
+
+class Evacuate(Protocol):
+    """Evacuates the open moves of a recovery; see hacore.engine.evacuation."""
+
+    def __call__(self, recovery: "Recovery", step: str, target: str | None) -> None:
+        """Work until every open move has a verdict."""
+
+
+class Recovery:
+    """One attempt to act on a notification; what tasks get as ``context``.
+
+    :ivar claim: the notification, its host and segment.
+    :ivar conf: all options.
+    :ivar nova: Nova, bound to this recovery: it refuses when the lease is lost.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        conf: cfg.ConfigOpts,
+        db: Database,
+        nova: Nova,
+        clock: Clock,
+        guard: Guard,
+        evacuate: Evacuate,
+    ) -> None:
+        self.claim = claim
+        self.conf = conf
+        self.db = db
+        self.nova = nova
+        self.clock = clock
+        self.guard = guard
+        self._evacuate = evacuate
+
+    @property
+    def request_id(self) -> str | None:
+        """Id of the REST request that brought the notification."""
+        return self.claim.request_id
+
+    def record(
+        self,
+        step: str,
+        message: str | None = None,
+        progress: float | None = None,
+        state: StepState | None = None,
+    ) -> None:
+        """Add a line to the story that ``recovery_workflow_details`` tells."""
+        recoveries.record(
+            self.db, self.claim, step, state=state, progress=progress, message=message
+        )
+
+    def reached(self, step: str, state: StepState) -> bool:
+        """Whether an engine that died had brought `step` to `state` in this attempt."""
+        return recoveries.reached(self.db, self.claim, step, state)
+
+    def evacuate(self, step: str, target: str | None = None) -> None:
+        """Evacuate the open moves, to the host `target` or where Nova chooses."""
+        self._evacuate(self, step, target)
+
+    def poll(self, probe: Callable[[], T | None], timeout_s: float) -> T | None:
+        """Call `probe` every verify_interval until it returns something; None in the end.
+
+        Time in which Nova did not answer is not counted: it is at least asked
+        once more when it is back.
+        """
+        interval_s = self.conf.verify_interval
+        deadline = self.clock.monotonic() + timeout_s
+        while True:
+            asked = self.clock.monotonic()
+            result = probe()
+            if result is not None:
+                return result
+            deadline += max(0.0, self.clock.monotonic() - asked - interval_s)
+            remaining_s = deadline - self.clock.monotonic()
+            if remaining_s <= 0:
+                return None
+            self.guard.wait(min(interval_s, remaining_s))
+
+
+class Task(task.Task):
+    """Base of hacore's own steps.
+
+    A third-party step may use it too; any ``taskflow.task.Task`` is as good.
+    """
+
+    def __init__(self, context: Recovery, novaclient: Nova, **_kwargs: Any) -> None:
+        super().__init__(name=type(self).__name__)
+        self.context = context
+        self.novaclient = novaclient
+
+    def update_details(self, message: str, progress: float | None = None) -> None:
+        """Tell what happens (Masakari's name for it).
+
+        :param progress: of this step, 0 to 1.
+        """
+        self.context.record(self.name, message, progress)
+
+    def wait_until(
+        self, probe: Callable[[], T | None], timeout_s: float, otherwise: Callable[[], str]
+    ) -> T:
+        """Poll; raise RecoveryFailed with the sentence of `otherwise` after `timeout_s`."""
+        result = self.context.poll(probe, timeout_s)
+        if result is None:
+            raise RecoveryFailed(otherwise())
+        return result

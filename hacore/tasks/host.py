@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Steps of the recovery of a failed host."""
+
+from collections.abc import Iterable
+
+from oslo_utils import strutils
+
+from hacore.db import moves, recoveries
+from hacore.db.models import Move
+from hacore.db.moves import Plan
+from hacore.errors import RecoveryFailed, RecoverySkipped
+from hacore.nova import Instance, Service
+from hacore.states import MoveStatus, VmState
+from hacore.tasks.base import Task
+
+#: What Nova can evacuate, some of it after a reset of the state.
+_MOVABLE = frozenset(
+    {
+        VmState.ACTIVE,
+        VmState.STOPPED,
+        VmState.ERROR,
+        VmState.PAUSED,
+        VmState.SUSPENDED,
+        VmState.RESCUED,
+        VmState.RESIZED,
+    }
+)
+_DELETING = frozenset({"deleting", "soft-deleting"})
+_PRIORITY_KEY = "HA_Priority"
+
+
+class DisableComputeServiceTask(Task):
+    """Disable the compute service of the host and wait until Nova holds it for down."""
+
+    def execute(self, host_name: str, fenced: bool = False) -> None:
+        """Go on only when Nova itself says that the host is down.
+
+        :param fenced: True where an earlier step has proved that the host is off.
+        """
+        service = self._service(host_name)
+        options = self.context.conf.host_failure
+        if service.enabled:
+            recoveries.mark_service_disabled(self.context.db, self.context.claim, True)
+            self.novaclient.disable_service(service, options.service_disable_reason)
+            self.update_details(f"Disabled nova-compute on {host_name}.", 0.3)
+        else:
+            self.update_details(f"nova-compute on {host_name} is disabled already.", 0.3)
+        forced = options.force_down == "always" or (
+            options.force_down == "after_fencing" and fenced
+        )
+        if forced and not service.forced_down:
+            self.novaclient.force_down(service)
+            self.update_details(f"Told Nova that nova-compute on {host_name} is down.", 0.6)
+        timeout_s = self.context.conf.wait_period_after_service_update
+        down = self.context.poll(lambda: None if self._service(host_name).up else True, timeout_s)
+        if not down:
+            self._undo(service)
+            raise RecoveryFailed(
+                f"Nova still sees nova-compute on {host_name} as up after {timeout_s} s; nothing "
+                "was evacuated."
+            )
+        self.update_details(f"Nova sees nova-compute on {host_name} as down.", 1.0)
+
+    def _service(self, host_name: str) -> Service:
+        service = self.novaclient.service(host_name)
+        if service is None:
+            raise RecoveryFailed(f"Nova knows no nova-compute service on host {host_name}.")
+        return service
+
+    def _undo(self, service: Service) -> None:
+        db, claim = self.context.db, self.context.claim
+        if recoveries.disabled_service(db, claim):
+            self.novaclient.enable_service(service)
+            recoveries.mark_service_disabled(db, claim, False)
+            self.update_details(f"Enabled nova-compute on {service.host} again.")
+        recoveries.end_maintenance(db, claim)
+
+
+class PrepareHAEnabledInstancesTask(Task):
+    """Write down which instances are to be moved, in which order, and which not."""
+
+    default_provides = "instance_list"
+
+    def execute(self, host_name: str) -> list[str]:
+        """Return the uuids of the instances to evacuate."""
+        instances = self.novaclient.instances_on(host_name)
+        newest: dict[str, int] = {}
+        for migration in self.novaclient.evacuations_from(host_name):
+            uuid = migration.instance_uuid
+            newest[uuid] = max(newest.get(uuid, 0), migration.id)
+        plans = [
+            Plan(
+                instance_uuid=instance.uuid,
+                instance_name=instance.name,
+                vm_state=instance.vm_state,
+                power_state=instance.power_state,
+                migration_before=newest.get(instance.uuid, 0),
+                skip_reason=self._skip_reason(instance),
+            )
+            for instance in self._in_order(instances)
+        ]
+        rows = moves.prepare(self.context.db, self.context.claim, plans)
+        wanted = [row.instance_uuid for row in rows if row.status != MoveStatus.IGNORED]
+        if not wanted:
+            skipped = f" {len(rows)} were skipped." if rows else ""
+            raise RecoverySkipped(f"There is no instance to evacuate on {host_name}.{skipped}")
+        self.update_details(
+            f"{len(wanted)} instances to evacuate from {host_name}, "
+            f"{len(rows) - len(wanted)} skipped.",
+            1.0,
+        )
+        return wanted
+
+    def _in_order(self, instances: Iterable[Instance]) -> list[Instance]:
+        return sorted(
+            instances,
+            key=lambda instance: (
+                not self._ha_enabled(instance),
+                -_priority(instance),
+                instance.name,
+                instance.uuid,
+            ),
+        )
+
+    def _ha_enabled(self, instance: Instance) -> bool:
+        key = self.context.conf.host_failure.ha_enabled_instance_metadata_key
+        return bool(strutils.bool_from_string(instance.metadata.get(key)))
+
+    def _skip_reason(self, instance: Instance) -> str | None:
+        options = self.context.conf.host_failure
+        if instance.task_state in _DELETING or instance.vm_state in (
+            VmState.DELETED,
+            VmState.SOFT_DELETED,
+        ):
+            return "The instance is being deleted."
+        if instance.vm_state == VmState.BUILDING:
+            return "The instance was still being built."
+        if instance.vm_state not in _MOVABLE:
+            return f"Nova does not evacuate an instance that is {instance.vm_state}."
+        if instance.vm_state == VmState.ERROR and options.ignore_instances_in_error_state:
+            return "The instance was in ERROR and ignore_instances_in_error_state is set."
+        if not options.evacuate_all_instances and not self._ha_enabled(instance):
+            return (
+                "The instance is not HA-enabled (metadata "
+                f"{options.ha_enabled_instance_metadata_key}) and evacuate_all_instances is off."
+            )
+        return None
+
+
+def _priority(instance: Instance) -> int:
+    try:
+        return int(instance.metadata.get(_PRIORITY_KEY, 0))
+    except ValueError:
+        return 0
+
+
+class EvacuateInstancesTask(Task):
+    """Evacuate what was prepared."""
+
+    def execute(
+        self, host_name: str, instance_list: list[str], reserved_host: str | None = None
+    ) -> None:
+        """Evacuate the instances; fail when some could not be.
+
+        :param reserved_host: where to; None lets Nova choose.
+        """
+        where = f"to {reserved_host}" if reserved_host else "to where Nova chooses"
+        self.update_details(f"Evacuating {len(instance_list)} instances of {host_name} {where}.", 0)
+        self.context.evacuate(self.name, reserved_host)
+        rows = moves.all_of(self.context.db, self.context.claim.uuid)
+        failed = [row for row in rows if row.status == MoveStatus.FAILED]
+        if failed:
+            first = failed[0]
+            raise RecoveryFailed(
+                f"{len(failed)} of {len(instance_list)} instances could not be evacuated: "
+                f"{_names(failed)}. The first one: {first.message}"
+            )
+        self.update_details(f"All instances of {host_name} are evacuated.", 1.0)
+
+
+def _names(rows: list[Move]) -> str:
+    shown = ", ".join(f"{row.instance_name} ({row.instance_uuid})" for row in rows[:10])
+    return shown + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")

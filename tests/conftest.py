@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Fixtures of all tests.
+
+HACORE_TEST_DATABASES lists the databases that tests of the database run on:
+sqlite (the default), mysql, postgresql.  The servers are those of
+HACORE_TEST_MYSQL and HACORE_TEST_POSTGRESQL, URLs without a database name.
+"""
+
+import os
+
+from hacore import concurrency
+
+concurrency.select()
+
+# ruff: noqa: E402 - the back end is selected before anything else is imported
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from hacore import conf as hacore_conf
+from hacore.db import schema
+from hacore.db.engine import Database
+
+SERVERS = {
+    "mysql": os.environ.get("HACORE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306"),
+    "postgresql": os.environ.get(
+        "HACORE_TEST_POSTGRESQL", "postgresql+psycopg2://root@127.0.0.1:5432"
+    ),
+}
+DATABASES = os.environ.get("HACORE_TEST_DATABASES", "sqlite").split(",")
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> cfg.ConfigOpts:
+    """Options of our own, read from no file; tests set what they need."""
+    options = cfg.ConfigOpts()
+    hacore_conf.register(options)
+    options([], project="hacore", default_config_files=[], default_config_dirs=[])
+    options.set_override("state_path", str(tmp_path))
+    return options
+
+
+def _server(kind: str) -> sa.Engine:
+    name = "/postgres" if kind == "postgresql" else ""
+    return sa.create_engine(SERVERS[kind] + name, isolation_level="AUTOCOMMIT")
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new, empty database, on each kind that is asked for."""
+    kind = request.param
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/hacore.sqlite"
+        return
+    name = f"hacore_test_{uuid.uuid4().hex[:12]}"
+    server = _server(kind)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield f"{SERVERS[kind]}/{name}"
+    force = " WITH (FORCE)" if kind == "postgresql" else ""
+    with server.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
+    server.dispose()
+
+
+@pytest.fixture
+def empty_db(conf: cfg.ConfigOpts, database_url: str) -> Iterator[Database]:
+    """A database without tables."""
+    conf.set_override("connection", database_url, group="database")
+    database = Database(conf.database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def db(empty_db: Database) -> Database:
+    """A database with the tables of this version."""
+    schema.sync(empty_db)
+    return empty_db

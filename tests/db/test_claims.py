@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Who works on which notification."""
+
+import concurrent.futures
+import datetime
+
+import pytest
+import sqlalchemy as sa
+
+from hacore.db import claims
+from hacore.db.engine import Database
+from hacore.db.models import Event, Notification
+from hacore.errors import LeaseLost
+from hacore.states import NotificationStatus as Status
+from tests import factories
+
+LEASE_S = 60
+DAY_S = 86400
+
+
+def claim(db: Database, owner: str = "a", lease_s: float = LEASE_S) -> claims.Claim | None:
+    return claims.claim(db, owner, lease_s, DAY_S)
+
+
+def read(db: Database, uuid: str) -> Notification:
+    with db.read() as session:
+        return session.scalars(sa.select(Notification).where(Notification.uuid == uuid)).one()
+
+
+def test_nothing_is_due_in_an_empty_database(db: Database) -> None:
+    assert claim(db) is None
+
+
+def test_a_new_notification_is_claimed_once(db: Database) -> None:
+    host = factories.host(db)
+    notification = factories.notification(db, host, request_id="req-1")
+    claimed = claim(db)
+    assert claimed is not None
+    assert (claimed.uuid, claimed.attempt, claimed.owner) == (notification.uuid, 1, "a")
+    assert (claimed.host_name, claimed.request_id) == ("compute1", "req-1")
+    assert read(db, notification.uuid).status == Status.RUNNING
+    assert claim(db, "b") is None
+
+
+def test_a_lease_that_ended_is_taken_over_and_the_old_owner_is_fenced(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    old = claim(db, "a", lease_s=-1)
+    new = claim(db, "b")
+    assert old is not None
+    assert new is not None
+    assert (new.uuid, new.attempt) == (old.uuid, 2)
+    with pytest.raises(LeaseLost):
+        claims.finish(db, old, Status.FINISHED, "late")
+    with pytest.raises(LeaseLost):
+        claims.release(db, old, "late")
+    assert claims.finish(db, new, Status.FINISHED, "done") == Status.FINISHED
+    assert read(db, new.uuid).message == "done"
+
+
+def test_a_claim_of_the_same_owner_is_fenced_by_its_own_later_one(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    old, new = claim(db, "a", lease_s=-1), claim(db, "a")
+    assert old is not None
+    assert new is not None
+    with pytest.raises(LeaseLost):
+        claims.finish(db, old, Status.FINISHED, "late")
+
+
+def test_one_claim_per_subject_and_the_next_when_it_has_ended(db: Database) -> None:
+    host = factories.host(db)
+    first, second = (factories.notification(db, host) for _ in range(2))
+    claimed = claim(db)
+    assert claimed is not None
+    assert claimed.uuid == first.uuid
+    assert claim(db, "b") is None
+    claims.finish(db, claimed, Status.FINISHED, "done")
+    following = claim(db, "b")
+    assert following is not None
+    assert following.uuid == second.uuid
+
+
+def test_host_failures_go_first_and_processes_are_not_held_up(db: Database) -> None:
+    host = factories.host(db)
+    process = factories.notification(
+        db, host, type="PROCESS", payload={"event": "STOPPED", "process_name": "nova-compute"}
+    )
+    failure = factories.notification(db, host)
+    claimed = [claim(db), claim(db)]
+    assert [c.uuid for c in claimed if c] == [failure.uuid, process.uuid]
+
+
+def test_an_instance_waits_while_its_host_is_to_be_recovered(db: Database) -> None:
+    host = factories.host(db)
+    payload = {"instance_uuid": "11111111-2222-3333-4444-555555555555"}
+    vm = factories.notification(db, host, type="VM", payload=payload)
+    failure = factories.notification(db, host)
+    claimed = claim(db)
+    assert claimed is not None
+    assert claimed.uuid == failure.uuid
+    assert claim(db) is None
+    claims.finish(db, claimed, Status.ERROR, "x", max_attempts=3, retry_after_s=100)
+    assert claim(db) is None, "the host recovery waits for its retry"
+    with db.write() as session:
+        session.execute(sa.update(Notification).values(retry_at=db.now(session)))
+    again = claim(db)
+    assert again is not None
+    claims.finish(db, again, Status.FINISHED, "done")
+    after = claim(db)
+    assert after is not None
+    assert after.uuid == vm.uuid
+
+
+def test_instances_of_one_host_side_by_side(db: Database) -> None:
+    host = factories.host(db)
+    for number in range(3):
+        factories.notification(db, host, type="VM", payload={"instance_uuid": f"i{number}"})
+    assert len({c.uuid for c in (claim(db), claim(db), claim(db)) if c}) == 3
+
+
+def test_an_error_is_retried_when_its_time_has_come_and_failed_in_the_end(db: Database) -> None:
+    notification = factories.notification(db, factories.host(db))
+    for attempt in (1, 2):
+        claimed = claim(db)
+        assert claimed is not None
+        assert claimed.attempt == attempt
+        ended = claims.finish(db, claimed, Status.ERROR, "no", max_attempts=2, retry_after_s=0)
+    assert ended == Status.FAILED
+    assert claim(db) is None
+    row = read(db, notification.uuid)
+    assert row.status == Status.FAILED
+    assert row.message == "no Given up after 2 attempts."
+
+
+def test_an_error_is_not_due_before_its_time(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    claimed = claim(db)
+    assert claimed is not None
+    claims.finish(db, claimed, Status.ERROR, "no", max_attempts=2, retry_after_s=1000)
+    assert claim(db) is None
+
+
+def test_renewing_keeps_what_is_worked_on_and_nothing_else(db: Database) -> None:
+    for name in ("compute1", "compute2"):
+        factories.notification(db, factories.host(db, name))
+    worked_on, left = claim(db, "a"), claim(db, "a")
+    assert worked_on is not None
+    assert left is not None
+    with db.write() as session:
+        session.execute(sa.update(Notification).values(lease_until=db.now(session)))
+    held = claims.renew(db, "a", {worked_on.uuid}, LEASE_S)
+    assert held == {(worked_on.uuid, worked_on.attempt)}
+    taken = claim(db, "b")
+    assert taken is not None
+    assert taken.uuid == left.uuid
+    assert claims.renew(db, "a", {worked_on.uuid, left.uuid}, LEASE_S) == held
+    assert claim(db, "b") is None
+
+
+def test_a_released_claim_is_due_at_once(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    claimed = claim(db, "a")
+    assert claimed is not None
+    claims.release(db, claimed, "stopping")
+    again = claim(db, "b")
+    assert again is not None
+    assert again.attempt == 2
+
+
+def test_an_old_notification_is_claimed_as_expired(db: Database) -> None:
+    old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
+    factories.notification(db, factories.host(db), created_at=old)
+    claimed = claim(db)
+    assert claimed is not None
+    assert claimed.expired
+
+
+def test_every_transition_is_one_event(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    claimed = claim(db, "a", lease_s=-1)
+    taken = claim(db, "b")
+    assert claimed is not None
+    assert taken is not None
+    claims.finish(db, taken, Status.FINISHED, "done")
+    with db.read() as session:
+        messages = session.scalars(sa.select(Event.message).order_by(Event.id)).all()
+    assert messages == [
+        "Claimed by a (claim 1).",
+        "Taken over by b (claim 2).",
+        "finished: done",
+    ]
+
+
+def test_many_engines_claim_each_subject_once(db: Database) -> None:
+    hosts = [factories.host(db, f"compute{number}") for number in range(6)]
+    for host in hosts:
+        for _ in range(3):
+            factories.notification(db, host)
+
+    def drain(owner: str) -> list[str]:
+        taken = []
+        while (claimed := claim(db, owner)) is not None:
+            taken.append(claimed.uuid)
+        return taken
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        taken = [uuid for part in pool.map(drain, "abcdef") for uuid in part]
+    # one per host: the others of a host wait for the first to end
+    assert len(taken) == len(set(taken)) == len(hosts)
