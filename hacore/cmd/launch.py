@@ -17,6 +17,7 @@ from typing import Protocol
 
 from oslo_config import cfg
 from oslo_log import log
+from oslo_messaging import opts as messaging_opts
 from oslo_service import service
 from oslo_utils import netutils
 
@@ -66,8 +67,10 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
     """
     conf = cfg.CONF
     hacore_conf.register(conf)
-    for _group, options in service.list_opts():  # graceful_shutdown_timeout and others
-        conf.register_opts(options)
+    # libraries register theirs when they are used: too late for a check at start
+    for group, options in [*service.list_opts(), *messaging_opts.list_opts()]:
+        if group is None:
+            conf.register_opts(options)
     conf(
         list(argv),
         project="hacore",
