@@ -26,6 +26,7 @@ from novaclient import api_versions
 from novaclient import client as nova_client
 from novaclient import exceptions as nova_exc
 from oslo_config import cfg
+from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_exc
 
 from hacore import errors
@@ -139,6 +140,7 @@ class Nova:
 
     :param conf: options with [nova]; read, never written.
     :param retry_timeout_s: instead of [nova] retry_timeout.
+    :param http: what carries requests instead of the network.
 
     Every method may raise `hacore.errors.NovaError`: TransientNovaError when
     Nova stayed away for longer than the retry timeout, NovaNotFound,
@@ -152,6 +154,7 @@ class Nova:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         retry_timeout_s: float | None = None,
+        http: HTTPAdapter | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -160,7 +163,7 @@ class Nova:
         )
         self._guard: Guard = FreeGuard(self._clock)
         self._request_id: str | None = None
-        self._session, self._filter = _session(conf)
+        self._session, self._filter = _session(conf, http)
         self._version: api_versions.APIVersion | None = None
         self._made: Any = None
 
@@ -315,6 +318,8 @@ class Nova:
         """Return Nova's records of evacuations from `host`, of all projects.
 
         :param since: only records changed after it, where Nova can tell (2.59).
+            A record that never changed is left out then, however new it is
+            (nova: db/main/api.py compares updated_at, which is NULL).
         """
         query: dict[str, Any] = {"migration_type": "evacuation", "source_compute": host}
 
@@ -372,20 +377,20 @@ class Nova:
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
 
-def _session(conf: cfg.ConfigOpts) -> tuple[Any, dict[str, Any]]:
+def _session(conf: cfg.ConfigOpts, adapter: HTTPAdapter | None) -> tuple[Any, dict[str, Any]]:
     """Return a keystoneauth session, and which endpoint of the catalogue to use."""
     try:
         auth = loading.load_auth_from_conf_options(conf, "nova")
         http = requests.Session()
         for scheme in ("http://", "https://"):
-            http.mount(scheme, _HttpAdapter(conf.nova.connect_timeout))
+            http.mount(scheme, adapter or _HttpAdapter(conf.nova.connect_timeout))
         session = loading.load_session_from_conf_options(conf, "nova", auth=auth, session=http)
-        adapter = loading.load_adapter_from_conf_options(conf, "nova", session=session)
+        chosen = loading.load_adapter_from_conf_options(conf, "nova", session=session)
     except (ks_exc.ClientException, cfg.Error, ValueError) as exc:
         raise errors.ConfigError(f"The login in [nova] is not complete: {exc}.") from exc
     names = ("service_type", "service_name", "region_name", "endpoint_override")
-    endpoint = {name: getattr(adapter, name) for name in names}
-    return session, {**endpoint, "endpoint_type": adapter.interface}
+    endpoint = {name: getattr(chosen, name) for name in names}
+    return session, {**endpoint, "endpoint_type": chosen.interface}
 
 
 def _pages(client: Any, path: str, key: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,7 @@ class Evacuation:
             self._instances = {
                 instance.uuid: instance for instance in self._nova.instances_on(self._host)
             }
-            self._read_migrations()
+            self._read_records()
         for row in open_rows:
             if self._needs_call(row):
                 self._waiting.append(row)
@@ -138,7 +138,8 @@ class Evacuation:
     def _watch(self) -> None:
         """Read Nova's records once, for all, and settle what has come to an end."""
         asked = self._clock.monotonic()
-        self._read_migrations()
+        # unchanged ones need not be read: nothing but a change ends an evacuation
+        self._read_records(self._recovery.claim.created_at - _CLOCK_SLACK)
         remaining: frozenset[str] = frozenset()
         if any(self._is_done(flight) for flight in self._flights):
             remaining = self._nova.uuids_on(self._host)
@@ -154,8 +155,12 @@ class Evacuation:
                 self._settle(flight.move, verdict)
         self._flights = [flight for flight in flying if not self._call_again(flight)]
 
-    def _read_migrations(self) -> None:
-        since = self._recovery.claim.created_at - _CLOCK_SLACK
+    def _read_records(self, since: datetime.datetime | None = None) -> None:
+        """Take in Nova's records; with `since` only those that have changed since.
+
+        To Nova a record that is new has not changed: whether there is one at
+        all can only be told without `since`.
+        """
         for record in self._nova.evacuations_from(self._host, since):
             known = self._newest.get(record.instance_uuid)
             if known is None or record.id >= known.id:
@@ -209,6 +214,9 @@ class Evacuation:
         if not flight.unknown or self._record_of(flight.move) is not None:
             return False
         if self._clock.monotonic() - flight.since < UNKNOWN_GRACE_S:
+            return False
+        self._read_records()
+        if self._record_of(flight.move) is not None:
             return False
         self._waiting.appendleft(flight.move)
         return True

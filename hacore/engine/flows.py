@@ -67,11 +67,7 @@ class Flows:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._known = _load(NAMESPACE)
-        # stevedore keeps entry points in a cache that forgets where they are from
-        self._distributions = {
-            point.name: point.dist.name if point.dist else "unknown"
-            for point in importlib.metadata.entry_points(group=NAMESPACE)
-        }
+        self._distributions = _distributions(NAMESPACE)
         options = conf[_GROUP]
         self._steps = {
             kind.name: self._resolve(kind, getattr(options, kind.option)) for kind in KINDS.values()
@@ -136,8 +132,9 @@ class Flows:
 
 def _load(namespace: str) -> dict[str, Extension[Any]]:
     def failed(_manager: Any, entry_point: Any, exc: BaseException) -> None:
+        distribution = _distributions(namespace).get(entry_point.name, "unknown")
         raise ConfigError(
-            f"Task {entry_point.name!r} of {entry_point.dist} cannot be loaded from "
+            f"Task {entry_point.name!r} of {distribution} cannot be loaded from "
             f"{entry_point.value}: {exc}."
         ) from exc
 
@@ -145,6 +142,14 @@ def _load(namespace: str) -> dict[str, Extension[Any]]:
         namespace, on_load_failure_callback=failed
     )
     return {extension.name: extension for extension in manager}
+
+
+def _distributions(namespace: str) -> dict[str, str]:
+    """Return where each entry point is from; stevedore's cache forgets it."""
+    return {
+        point.name: point.dist.name if point.dist else "unknown"
+        for point in importlib.metadata.entry_points(group=namespace)
+    }
 
 
 def _make(step: Step, context: Any, novaclient: Any) -> taskflow_task.Task:

@@ -21,6 +21,8 @@ from hacore.errors import DatabaseUnavailable, HacoreError, Interrupted, LeaseLo
 
 LOG = logging.getLogger(__name__)
 
+#: A lease is renewed so often that two renewals may fail.
+RENEWALS_PER_LEASE = 3
 _STOPPED = Interrupted("The engine is being stopped.")
 
 
@@ -49,10 +51,12 @@ class Queue:
         self._recover = recover
         self._active: dict[tuple[str, int], Lease] = {}
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._idle = threading.Event()
+        self._idle.set()
         self._orphans: list[Claim] = []
         self._woken = threading.Event()
         self._stopping = False
+        self._stopped = threading.Event()
 
     # ------------------------------------------------------------- claims
 
@@ -96,6 +100,7 @@ class Queue:
         lease = Lease(self._clock, self._conf.claim_lease, asked)
         with self._lock:
             self._active[claim.uuid, claim.attempt] = lease
+            self._idle.clear()
             if self._stopping:
                 lease.end(_STOPPED)
         self._submit(self._work, claim, lease)
@@ -113,9 +118,10 @@ class Queue:
         except Exception:  # the top of a thread
             LOG.exception("notification %s: the engine broke; left as it is", claim.uuid)
         finally:
-            with self._idle:
+            with self._lock:
                 self._active.pop((claim.uuid, claim.attempt), None)
-                self._idle.notify_all()
+                if not self._active:
+                    self._idle.set()
             self._woken.set()  # room for another, or the same subject's next
 
     def _release_orphans(self) -> None:
@@ -130,6 +136,21 @@ class Queue:
                 self._orphans.remove(claim)
 
     # ------------------------------------------------------------- leases
+
+    def keep_leases(self, alive: Callable[[], None]) -> None:
+        """Renew until `stop` is through; the body of a thread.
+
+        :param alive: called after each round.
+        """
+        interval_s = self._conf.claim_lease / RENEWALS_PER_LEASE
+        while not self._clock.wait(self._stopped, interval_s):
+            try:
+                self.renew()
+            except DatabaseUnavailable as exc:
+                LOG.warning("leases not renewed: %s", exc)
+            except Exception:  # the top of a thread that must not end
+                LOG.exception("renewing the leases broke; going on")
+            alive()
 
     def renew(self) -> None:
         """Renew the leases of all that is worked on; end those that were taken over."""
@@ -154,7 +175,9 @@ class Queue:
         """Claim no more, interrupt what is worked on, wait for it; True if all has ended."""
         self._stopping = True
         self._woken.set()
-        with self._idle:
+        with self._lock:
             for lease in self._active.values():
                 lease.end(_STOPPED)
-            return bool(self._idle.wait_for(lambda: not self._active, timeout_s))
+        ended = self._clock.wait(self._idle, timeout_s)
+        self._stopped.set()
+        return ended

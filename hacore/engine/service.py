@@ -15,7 +15,6 @@ from hacore.db.engine import Database
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
-from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova
 from hacore.rpc import WakeListener
 
@@ -23,8 +22,6 @@ LOG = logging.getLogger(__name__)
 
 #: Threads for the calls for single instances, for all recoveries together.
 _CALL_THREADS = 64
-#: A lease is renewed this many times before it would end.
-_RENEWALS_PER_LEASE = 3
 
 
 class Engine:
@@ -37,7 +34,6 @@ class Engine:
         self._conf = conf
         self._clock = clock
         self._notify = notify
-        self._stopping = threading.Event()
         self._queue: Queue | None = None
 
     def start(self) -> None:
@@ -56,7 +52,12 @@ class Engine:
         )
         self._threads = [
             threading.Thread(target=self._queue.run, name="claims", daemon=True),
-            threading.Thread(target=self._keep_leases, name="leases", daemon=True),
+            threading.Thread(
+                target=self._queue.keep_leases,
+                args=(lambda: self._notify("WATCHDOG=1"),),
+                name="leases",
+                daemon=True,
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -65,26 +66,14 @@ class Engine:
         self._notify("READY=1")
         LOG.info("engine %s is ready", owner)
 
-    def _keep_leases(self) -> None:
-        assert self._queue is not None  # noqa: S101 - start() made it
-        interval_s = self._conf.claim_lease / _RENEWALS_PER_LEASE
-        while not self._clock.wait(self._stopping, interval_s):
-            try:
-                self._queue.renew()
-            except DatabaseUnavailable as exc:
-                LOG.warning("leases not renewed: %s", exc)
-            except Exception:  # the top of a thread that must not end
-                LOG.exception("renewing the leases broke; going on")
-            self._notify("WATCHDOG=1")
-
     def stop(self) -> None:
         """Interrupt all recoveries, release their claims, end; another engine continues."""
-        if self._queue is None or self._stopping.is_set():
+        queue, self._queue = self._queue, None
+        if queue is None:
             return
         self._notify("STOPPING=1")
         LOG.info("engine is stopping")
-        ended = self._queue.stop(self._conf.graceful_shutdown_timeout)
-        self._stopping.set()
+        ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
             LOG.warning("some recoveries did not stop in time; their leases will run out")
         self._listener.stop()

@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The configured task lists become flows, or a sentence."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+import stevedore
+from oslo_config import cfg
+
+from hacore.engine.flows import NAMESPACE, Flows
+from hacore.errors import ConfigError
+from hacore.states import NotificationStatus as Status
+from tests.world import World
+
+GROUP = "taskflow_driver_recovery_flows"
+HOST = "host_auto_failure_recovery_tasks"
+
+
+def configure(conf: cfg.ConfigOpts, option: str = HOST, **lists: list[str]) -> None:
+    conf.set_override(option, lists, group=GROUP)
+
+
+def test_the_defaults_are_masakaris(conf: cfg.ConfigOpts) -> None:
+    flows = Flows(conf)
+    assert [(s.phase, s.name, s.distribution) for s in flows.steps("host-auto")] == [
+        ("pre", "disable_compute_service_task", "hacore"),
+        ("main", "prepare_HA_enabled_instances_task", "hacore"),
+        ("post", "evacuate_instances_task", "hacore"),
+    ]
+    assert [s.name for s in flows.steps("instance")] == [
+        "stop_instance_task",
+        "start_instance_task",
+        "confirm_instance_active_task",
+    ]
+    assert [s.name for s in flows.steps("process")] == [
+        "disable_compute_node_task",
+        "confirm_compute_node_disabled_task",
+    ]
+
+
+def test_an_unknown_task_names_option_word_and_what_is_known(conf: cfg.ConfigOpts) -> None:
+    configure(conf, pre=["fence"], main=[], post=[])
+    with pytest.raises(ConfigError) as caught:
+        Flows(conf)
+    said = str(caught.value)
+    assert f"[{GROUP}] {HOST}" in said
+    assert "'fence'" in said
+    assert "disable_compute_service_task" in said
+
+
+def test_an_unknown_phase(conf: cfg.ConfigOpts) -> None:
+    configure(conf, before=["no_op"])
+    with pytest.raises(ConfigError, match="'before' is no phase"):
+        Flows(conf)
+
+
+def test_an_empty_flow(conf: cfg.ConfigOpts) -> None:
+    configure(conf, pre=[], main=[], post=[])
+    with pytest.raises(ConfigError, match="lists no task"):
+        Flows(conf)
+
+
+def test_a_task_whose_requirement_nothing_provides(conf: cfg.ConfigOpts) -> None:
+    configure(conf, main=["evacuate_instances_task"])
+    with pytest.raises(ConfigError, match="EvacuateInstancesTask needs 'instance_list'"):
+        Flows(conf)
+
+
+def test_a_task_may_be_listed_twice(world: World) -> None:
+    configure(
+        world.conf,
+        pre=["no_op", "disable_compute_service_task"],
+        main=["no_op", "prepare_HA_enabled_instances_task"],
+        post=["evacuate_instances_task"],
+    )
+    world.boot(1)
+    world.kill()
+    notification = world.notify()
+    world.engine()
+    assert world.recover(notification).status == Status.FINISHED
+    assert world.story(notification).count("Nothing to do here.") == 2
+
+
+BROKEN = """
+from taskflow.task import Task
+
+class Broken(Task):
+    def execute(self):
+        raise ZeroDivisionError("oh")
+"""
+
+UNDOABLE = """
+
+class Undoable(Task):
+    def execute(self):
+        pass
+
+    def revert(self, **_kwargs):
+        self.update_details("reverted")
+
+class Slow(Task):
+    def execute(self):
+        self.wait_until(lambda: None, 100, lambda: "too slow")
+"""
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str, *classes: str) -> None:
+    """Another package, with tasks, is installed."""
+    module = f"other_{uuid.uuid4().hex}"
+    (folder / f"{module}.py").write_text(code)
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    points = [f"{name.lower()} = {module}:{name}" for name in classes]
+    (info / "entry_points.txt").write_text("\n".join([f"[{NAMESPACE}]", *points]))
+    monkeypatch.syspath_prepend(str(folder))
+    # stevedore reads the entry points of a group once per process
+    monkeypatch.setattr(stevedore.ExtensionManager, "ENTRY_POINT_CACHE", {})
+
+
+def test_a_step_that_raises_anything_is_an_error_with_its_words(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, BROKEN, "Broken")
+    configure(world.conf, main=["broken"])
+    notification = world.notify()
+    world.engine()
+    ended = world.recover(notification)
+    assert ended.status == Status.FAILED
+    assert "A step broke: ZeroDivisionError: oh." in (ended.message or "")
+
+
+def test_steps_are_reverted_when_one_fails_but_not_when_the_engine_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, UNDOABLE, "Undoable", "Slow")
+    configure(world.conf, main=["undoable", "slow"])
+    notification = world.notify()
+    world.engine("a")
+    world.clock.at(10, lambda: world.stop_engine("a"))
+    world.clock.at(20, lambda: world.engine("b"))
+    world.clock.run(lambda: world.notification(notification).attempt == 2)
+    assert "reverted" not in world.story(notification)
+    world.clock.run(lambda: world.notification(notification).status == Status.ERROR)
+    assert world.story(notification).count("reverted") == 1
+    assert "too slow" in (world.notification(notification).message or "")
+
+
+def test_a_task_that_does_not_construct(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = "class Odd:\n    def __init__(self): raise OSError('no such gate')\n"
+    install(monkeypatch, tmp_path, code, "Odd")
+    configure(conf, main=["odd"])
+    with pytest.raises(ConfigError, match="'odd' of other_.* cannot be constructed: OSError: no"):
+        Flows(conf)
+
+
+def test_what_is_no_task(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, "class Odd: pass\n", "Odd")
+    configure(conf, main=["odd"])
+    with pytest.raises(ConfigError, match="is a Odd, not a taskflow task"):
+        Flows(conf)
+
+
+def test_a_package_that_does_not_import(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, "import no_such_module\n", "Odd")
+    with pytest.raises(ConfigError, match="'odd' of other_.* cannot be loaded"):
+        Flows(conf)

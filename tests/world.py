@@ -1,0 +1,227 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore's own code and the sandbox's cloud in one simulated world.
+
+Nova is faked at the HTTP boundary and nowhere else: novaclient's requests go
+to the sandbox's REST layer instead of a socket.
+"""
+
+import json
+import random
+import urllib.parse
+from collections.abc import Mapping
+from http.client import RemoteDisconnected
+from typing import Any
+
+import requests
+from futurist import SynchronousExecutor
+from oslo_config import cfg
+from requests.adapters import BaseAdapter
+from urllib3.exceptions import ProtocolError
+
+from hacore.db import moves
+from hacore.db.engine import Database
+from hacore.db.models import Event, Host, Move, Notification
+from hacore.engine.flows import Flows
+from hacore.engine.queue import Queue
+from hacore.engine.recovery import Recoverer
+from hacore.nova import Nova
+from hacore.sandbox.cloud import Cloud
+from hacore.sandbox.model import Server
+from hacore.sandbox.rest import Rest
+from hacore.sandbox.settings import PRESETS
+from hacore.states import LIVE
+from tests import factories
+from tests.simulation import Simulation
+
+URL = "http://sandbox"
+
+
+class SandboxAdapter(BaseAdapter):
+    """Hands requests to the sandbox's REST layer; its delays are simulated time."""
+
+    def __init__(self, rest: Rest, clock: Simulation) -> None:
+        super().__init__()
+        self._rest = rest
+        self._clock = clock
+
+    def send(self, request: Any, **_options: Any) -> requests.Response:
+        url = urllib.parse.urlsplit(request.url)
+        body = request.body or b""
+        answer = self._rest.handle(
+            request.method,
+            url.path,
+            url.query,
+            {"host": url.netloc, **{k.lower(): str(v) for k, v in _text(request.headers).items()}},
+            body.encode() if isinstance(body, str) else body,
+        )
+        if answer.delay_s:
+            self._clock.pass_time(answer.delay_s)
+        if answer.drop:
+            raise requests.exceptions.ConnectionError(
+                ProtocolError("Connection aborted.", RemoteDisconnected("no answer"))
+            )
+        response = requests.Response()
+        response.status_code = answer.status
+        response.headers.update({"Content-Type": "application/json", **answer.headers})
+        response._content = b"" if answer.body is None else _encoded(answer.body)
+        response.request, response.url = request, request.url
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _text(headers: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        (k.decode() if isinstance(k, bytes) else k): (v.decode() if isinstance(v, bytes) else v)
+        for k, v in headers.items()
+    }
+
+
+def _encoded(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+
+def log_in(conf: cfg.ConfigOpts, url: str = URL) -> None:
+    """Set the [nova] options to the sandbox's account."""
+    from keystoneauth1 import loading
+
+    conf.register_opts(loading.get_auth_plugin_conf_options("password"), group="nova")
+    for name, value in {
+        "auth_url": f"{url}/identity/v3",
+        "username": "hacore",
+        "password": "hacore",
+        "project_name": "service",
+        "user_domain_id": "default",
+        "project_domain_id": "default",
+    }.items():
+        conf.set_override(name, value, group="nova")
+
+
+class World:
+    """A cloud, a database, and as many engines as a test starts."""
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, db: Database, clock: Simulation, **settings: Any
+    ) -> None:
+        log_in(conf)
+        self.conf, self.db, self.clock = conf, db, clock
+        preset = PRESETS["instant"]
+        self.cloud = Cloud(clock, type(preset)(**{**vars(preset), **settings}), seed=1)
+        self.rest = Rest(self.cloud)
+        self.hosts: dict[str, Host] = {}
+        self._segment = factories.segment(db)
+        self._queues: dict[str, Queue] = {}
+
+    # ------------------------------------------------------------- cloud
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the sandbox's control API."""
+        answer = self.rest.handle(
+            method, f"/control{path}", "", {}, json.dumps(body or {}).encode()
+        )
+        assert answer.status < 300, answer.body
+        return answer.body
+
+    def boot(self, count: int = 1, host: str = "compute1", **values: Any) -> list[str]:
+        """Create servers that are there already; return their uuids."""
+        values.setdefault("metadata", {"HA_Enabled": "True"})
+        answer = self.control("POST", "/servers", {"count": count, "hosts": [host], **values})
+        return list(answer["ids"])
+
+    def server(self, uuid: str) -> Server:
+        """What the cloud itself knows of a server, now."""
+        self.cloud.advance()
+        return self.cloud.state.servers[uuid]
+
+    def kill(self, host: str = "compute1") -> None:
+        """The host dies."""
+        self.control("POST", f"/hosts/{host}/kill")
+
+    def faults(self, **faults: Any) -> None:
+        """Make the cloud misbehave; see hacore.sandbox.control."""
+        self.control("PUT", "/faults", faults)
+
+    def calls(self, method: str, path_end: str) -> int:
+        """How many calls Nova and Keystone have got."""
+        return sum(
+            row["count"]
+            for row in self.control("GET", "/requests")["requests"]
+            if row["method"] == method and row["route"].endswith(path_end)
+        )
+
+    # ------------------------------------------------------------ hacore
+
+    def host(self, name: str = "compute1", **values: Any) -> Host:
+        """A registered host."""
+        row = factories.host(self.db, name, segment_uuid=self._segment.uuid, **values)
+        self.hosts[name] = row
+        return row
+
+    def notify(self, name: str = "compute1", **values: Any) -> str:
+        """A notification was accepted; return its uuid."""
+        row = factories.notification(self.db, self.hosts.get(name) or self.host(name), **values)
+        for queue in self._queues.values():
+            queue.wake()
+        return str(row.uuid)
+
+    def engine(self, name: str = "a") -> Queue:
+        """Start an engine."""
+        nova = Nova(
+            self.conf,
+            clock=self.clock,
+            rng=random.Random(1),
+            http=SandboxAdapter(self.rest, self.clock),
+        )
+        recoverer = Recoverer(
+            self.conf, self.db, nova, self.clock, Flows(self.conf), SynchronousExecutor()
+        )
+
+        def submit(body: Any, *args: Any) -> None:
+            self.clock.spawn(name, body, *args)
+
+        queue = Queue(self.conf, self.db, self.clock, name, submit, recoverer.recover)
+        self.clock.spawn(name, queue.run)
+        self.clock.spawn(name, queue.keep_leases, lambda: None)
+        self._queues[name] = queue
+        return queue
+
+    def kill_engine(self, name: str = "a") -> None:
+        """kill -9."""
+        self._queues.pop(name)
+        self.clock.kill(name)
+
+    def stop_engine(self, name: str = "a") -> None:
+        """SIGTERM."""
+        self.clock.spawn(f"{name}-stop", self._queues.pop(name).stop, 60)
+
+    # ------------------------------------------------------------- truth
+
+    def notification(self, uuid: str) -> Notification:
+        """The row as it is now."""
+        with self.db.read() as session:
+            return session.query(Notification).filter_by(uuid=uuid).one()
+
+    def recover(self, uuid: str, limit_s: float = 3600) -> Notification:
+        """Let the world go on until the notification has ended; return it."""
+        self.clock.run(lambda: self.notification(uuid).status not in LIVE, limit_s)
+        return self.notification(uuid)
+
+    def moves(self, uuid: str) -> dict[str, Move]:
+        """The moves by instance."""
+        return {move.instance_uuid: move for move in moves.all_of(self.db, uuid)}
+
+    def story(self, uuid: str) -> list[str]:
+        """The messages of the recovery."""
+        with self.db.read() as session:
+            rows = session.query(Event).filter_by(notification_uuid=uuid).order_by(Event.id)
+            return [row.message for row in rows if row.message]
+
+    def registered(self, name: str = "compute1") -> Host:
+        """The host's row as it is now."""
+        with self.db.read() as session:
+            return session.query(Host).filter_by(name=name).one()
+
+    def service(self, name: str = "compute1") -> Any:
+        """The cloud's compute service."""
+        return self.cloud.state.host(name).service
