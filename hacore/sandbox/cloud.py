@@ -1,0 +1,134 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""`Cloud`: the whole simulated Nova, without its APIs.
+
+No thread and no sleep: time passes when somebody calls `advance`, and every
+entry point of the layers above does so first.
+"""
+
+from collections.abc import Mapping
+
+from hacore.clock import Clock
+from hacore.sandbox.evacuation import Evacuations
+from hacore.sandbox.lifecycle import Lifecycle
+from hacore.sandbox.model import Host, Server, Service
+from hacore.sandbox.settings import Settings
+from hacore.sandbox.state import State
+from hacore.sandbox.timeline import Slots
+
+
+class Cloud:
+    """Hosts, servers and what becomes of them."""
+
+    def __init__(self, clock: Clock, settings: Settings | None = None, seed: int = 0) -> None:
+        self.settings = settings or Settings()
+        self.seed = seed
+        self.state = State(clock, self.settings, seed)
+        self.faults = self.state.faults
+        self.lifecycle = Lifecycle(self.state)
+        self.evacuations = Evacuations(self.state, self.lifecycle)
+
+    @property
+    def now(self) -> float:
+        return self.state.now
+
+    def advance(self) -> None:
+        """Let happen what has come due."""
+        self.state.timeline.advance()
+
+    # -- hosts
+
+    def kill(self, name: str, *, guests_survive: bool = True) -> None:
+        """The host stops reporting, and does nothing any more."""
+        host = self.state.host(name)
+        service = host.service
+        host.boots += 1
+        if not service.alive:
+            return
+        service.last_report = self.state.last_report(service)
+        service.alive = False
+        self.evacuations.host_died(name)
+        if not guests_survive:
+            self.lifecycle.lose_guests(name)
+
+    def revive(self, name: str) -> None:
+        """nova-compute is started; it reports once it has come up."""
+        host = self.state.host(name)
+        if host.service.alive:
+            return
+        host.boots += 1
+        boots = host.boots
+        self.state.timeline.after(
+            self.settings.startup_s * self.faults.slow, lambda: self._started(host, boots)
+        )
+
+    def _started(self, host: Host, boots: int) -> None:
+        if host.boots != boots:
+            return  # killed again meanwhile
+        host.builds = Slots(self.settings.builds_per_host)
+        self.evacuations.source_returned(host.name)
+        service = host.service
+        service.alive = True
+        service.reports_from = service.last_report = self.now
+        self.lifecycle.take_up(host.name)
+
+    def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> None:
+        """Write `disabled`, `disabled_reason`, `forced_down`."""
+        for name, value in changes.items():
+            setattr(service, name, value)
+        service.changed = self.now
+
+    # -- servers
+
+    def boot(
+        self,
+        name: str,
+        project_id: str,
+        user_id: str,
+        host: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Server:
+        """Create one server, on `host` or on the emptiest one."""
+        chosen = host or self._emptiest()
+        server = self.state.add_server(name, project_id, user_id, chosen, dict(metadata or {}))
+        if chosen is None:
+            self.lifecycle.fail(
+                server, "No valid host was found. There are not enough hosts available."
+            )
+        else:
+            self.lifecycle.build(server)
+        return server
+
+    def _emptiest(self) -> str | None:
+        best: Host | None = None
+        for host in self.state.hosts.values():
+            if host.reserved >= host.capacity or host.service.disabled:
+                continue
+            if best is not None and host.reserved >= best.reserved:
+                continue
+            if self.state.is_up(host.service):
+                best = host
+        return best.name if best else None
+
+    def fill(
+        self,
+        count: int,
+        project_id: str,
+        user_id: str,
+        hosts: list[str] | None = None,
+        *,
+        name: str = "vm",
+        metadata: Mapping[str, str] | None = None,
+        vm_state: str = "active",
+    ) -> list[Server]:
+        """`count` servers at once, spread evenly, in `vm_state` and with no build time."""
+        names = hosts or list(self.state.hosts)
+        made = []
+        for number in range(count):
+            host = self.state.host(names[number % len(names)]).name
+            server = self.state.add_server(
+                f"{name}-{number + 1}", project_id, user_id, host, dict(metadata or {})
+            )
+            server.launched = self.now
+            self.lifecycle.bring(server, {"vm_state": vm_state})
+            made.append(server)
+        return made
