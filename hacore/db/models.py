@@ -105,6 +105,8 @@ class Host(Base):
     on_maintenance: Mapped[bool] = mapped_column(default=False)
     #: The notification whose recovery set on_maintenance; None: a person did.
     maintenance_by: Mapped[str | None] = mapped_column(sa.String(36))
+    #: The notification whose recovery took this reserved host.
+    taken_by: Mapped[str | None] = mapped_column(sa.String(36))
     segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
     deleted_at: Mapped[datetime.datetime | None]
     deleted: Mapped[int] = mapped_column(default=0)

@@ -8,13 +8,14 @@ that is before the engine is ready: a flow never runs with a step missing.
 import dataclasses
 import importlib.metadata
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import stevedore
 from oslo_config import cfg
 from stevedore.extension import Extension
 from taskflow import exceptions as taskflow_exc
+from taskflow import retry
 from taskflow import task as taskflow_task
 from taskflow.patterns import linear_flow
 
@@ -79,14 +80,25 @@ class Flows:
         """Return the steps of a flow in the order they run."""
         return self._steps[kind]
 
-    def build(self, kind: str, context: Any, novaclient: Any) -> linear_flow.Flow:
-        """Return a new flow of `kind`, its tasks made for this recovery."""
+    def build(
+        self, kind: str, context: Any, novaclient: Any, main_retry: retry.Retry | None = None
+    ) -> linear_flow.Flow:
+        """Return a new flow of `kind`, its tasks made for this recovery.
+
+        :param main_retry: runs the main list again and again, as it decides.
+        """
         flow = linear_flow.Flow(kind)
+        main = linear_flow.Flow(f"{kind}-main", retry=main_retry)
         used: set[str] = set()
         for step in self._steps[kind]:
             task = _make(step, context, novaclient)
             task.name = _unused(type(task).__name__, used)
-            flow.add(task)
+            if step.phase == "main":
+                if not len(main):
+                    flow.add(main)
+                main.add(task)
+            else:
+                flow.add(task)
         return flow
 
     # -------------------------------------------------------------- checks
@@ -119,7 +131,7 @@ class Flows:
         except taskflow_exc.TaskFlowException as exc:
             raise ConfigError(f"{where}: {exc}") from exc
         provided = set(kind.provides)
-        for task, _ in flow.iter_nodes():
+        for task in tasks_of(flow):
             missing = sorted(set(task.requires) - provided)
             if missing:
                 raise ConfigError(
@@ -128,6 +140,15 @@ class Flows:
                     f"{', '.join(sorted(kind.provides))}."
                 )
             provided |= set(task.provides)
+
+
+def tasks_of(flow: linear_flow.Flow) -> Iterator[taskflow_task.Task]:
+    """Yield the tasks of a flow, in the order they run."""
+    for item in flow:
+        if isinstance(item, linear_flow.Flow):
+            yield from tasks_of(item)
+        else:
+            yield item
 
 
 def _load(namespace: str) -> dict[str, Extension[Any]]:

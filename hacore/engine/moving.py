@@ -140,8 +140,12 @@ class Mover:
         move.locked = False
 
     def _fault(self, move: Move) -> str:
+        """Return Nova's reason; it is written a moment after the record of the failure."""
         try:
-            fault = self._nova.instance(move.instance_uuid).fault
+            fault = self._recovery.poll(
+                lambda: self._nova.instance(move.instance_uuid).fault,
+                self._recovery.conf.verify_interval,
+            )
         except NovaNotFound:
             return "The instance is gone."
         return fault or (

@@ -8,6 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 from taskflow import engines
+from taskflow import exceptions as taskflow_exc
 from taskflow import states as taskflow_states
 from taskflow import task as taskflow_task
 from taskflow.types import failure as taskflow_failure
@@ -18,18 +19,26 @@ from hacore.db import claims, moves, recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.engine.evacuation import Evacuation, Pool
-from hacore.engine.flows import Flows
+from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
+from hacore.engine.reserved import ReservedHosts
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
     Interrupted,
     LeaseLost,
+    RecoveryFailed,
     RecoveryIgnored,
     RecoverySkipped,
 )
 from hacore.nova import Nova
-from hacore.states import MoveStatus, NotificationStatus, NotificationType, StepState
+from hacore.states import (
+    MoveStatus,
+    NotificationStatus,
+    NotificationType,
+    RecoveryMethod,
+    StepState,
+)
 from hacore.tasks.base import Recovery, Task
 
 LOG = logging.getLogger(__name__)
@@ -181,7 +190,7 @@ class Recoverer:
                 f"{claim.host_name} may be alive."
             )
         recoveries.begin_maintenance(self._db, claim)
-        self._run("host-auto", recovery, {})
+        self._evacuate_host(recovery)
         recoveries.keep_maintenance(self._db, claim)
         rows = moves.all_of(self._db, claim.uuid)
         done = sum(row.status == MoveStatus.SUCCEEDED for row in rows)
@@ -189,12 +198,35 @@ class Recoverer:
             NotificationStatus.FINISHED, f"{done} evacuated, {len(rows) - done} skipped."
         )
 
+    def _evacuate_host(self, recovery: Recovery) -> None:
+        """Run the flows of the segment's recovery method, until one has moved all."""
+        kinds = _HOST_FLOWS[recovery.claim.recovery_method]
+        for number, kind in enumerate(kinds, 1):
+            try:
+                if kind == "host-rh":
+                    self._run(kind, recovery, {}, ReservedHosts(recovery))
+                else:
+                    self._run(kind, recovery, {})
+            except RecoveryFailed as exc:
+                rest = moves.all_of(self._db, recovery.claim.uuid)
+                if number == len(kinds) or not rest:
+                    raise  # nothing was prepared: another flow would fail the same way
+                recovery.tell(f"{exc} Going on with the next method, {kinds[number]}.")
+            else:
+                return
+
     # --------------------------------------------------------------- flow
 
-    def _run(self, kind: str, recovery: Recovery, extra: dict[str, Any]) -> None:
+    def _run(
+        self,
+        kind: str,
+        recovery: Recovery,
+        extra: dict[str, Any],
+        main_retry: ReservedHosts | None = None,
+    ) -> None:
         """Run a flow to its end.  Raises what a step raised, or Interrupted."""
         claim = recovery.claim
-        flow = self._flows.build(kind, recovery, recovery.nova)
+        flow = self._flows.build(kind, recovery, recovery.nova, main_retry)
         store = {
             "notification_uuid": claim.uuid,
             "host_name": claim.host_name,
@@ -204,10 +236,14 @@ class Recoverer:
         engine = engines.load(flow, engine="serial", store=store)
         told = _Story(recovery, engine)
         engine.atom_notifier.register(notifier.Notifier.ANY, told.changed)
-        for task, _ in flow.iter_nodes():
+        for task in tasks_of(flow):
             if not isinstance(task, Task):  # ours tell by themselves
                 task.notifier.register(taskflow_task.EVENT_UPDATE_PROGRESS, told.progress(task))
-        engine.run()
+        try:
+            engine.run()
+        except taskflow_exc.WrappedFailure as exc:
+            # several steps failed, one after the other: the last one ended it
+            raise told.failure or exc from exc
         if told.interrupted is not None:
             raise told.interrupted
 
@@ -223,6 +259,7 @@ class _Story:
         self._recovery = recovery
         self._engine = engine
         self.interrupted: HacoreError | None = None
+        self.failure: Exception | None = None
 
     def changed(self, state: str, details: dict[str, Any]) -> None:
         """An atom of the flow is in `state` now."""
@@ -235,10 +272,11 @@ class _Story:
             if isinstance(result.exception, Interrupted | DatabaseUnavailable):
                 self._interrupt(result.exception)
                 return
-            message = result.exception_str
+            message, self.failure = result.exception_str, result.exception
         progress = 1.0 if told == StepState.SUCCESS else None
         try:
-            self._recovery.record(details["task_name"], message, progress, told)
+            if "task_name" in details:
+                self._recovery.record(details["task_name"], message, progress, told)
         except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
             self._interrupt(exc)
 
@@ -254,6 +292,14 @@ class _Story:
 
         return changed
 
+
+#: Flows by recovery method: the next one where the one before left something.
+_HOST_FLOWS = {
+    RecoveryMethod.AUTO: ("host-auto",),
+    RecoveryMethod.RESERVED_HOST: ("host-rh",),
+    RecoveryMethod.AUTO_PRIORITY: ("host-auto", "host-rh"),
+    RecoveryMethod.RH_PRIORITY: ("host-rh", "host-auto"),
+}
 
 _RECOVER: dict[NotificationType, Callable[[Recoverer, Recovery], Outcome]] = {
     NotificationType.PROCESS: Recoverer._process,  # noqa: SLF001 - this module's own

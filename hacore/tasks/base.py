@@ -69,6 +69,10 @@ class Recovery:
             self.db, self.claim, step, state=state, progress=progress, message=message
         )
 
+    def tell(self, message: str) -> None:
+        """Add a line that belongs to no step."""
+        recoveries.record(self.db, self.claim, None, message=message)
+
     def reached(self, step: str, state: StepState) -> bool:
         """Whether an engine that died had brought `step` to `state` in this attempt."""
         return recoveries.reached(self.db, self.claim, step, state)

@@ -91,6 +91,7 @@ class Broken(Task):
 """
 
 UNDOABLE = """
+from hacore.tasks.base import Task
 
 class Undoable(Task):
     def execute(self):
@@ -153,7 +154,7 @@ def test_a_task_that_does_not_construct(
     code = "class Odd:\n    def __init__(self): raise OSError('no such gate')\n"
     install(monkeypatch, tmp_path, code, "Odd")
     configure(conf, main=["odd"])
-    with pytest.raises(ConfigError, match="'odd' of other_.* cannot be constructed: OSError: no"):
+    with pytest.raises(ConfigError, match=r"'odd' of other_.* cannot be constructed: OSError: no"):
         Flows(conf)
 
 
@@ -170,5 +171,5 @@ def test_a_package_that_does_not_import(
     conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     install(monkeypatch, tmp_path, "import no_such_module\n", "Odd")
-    with pytest.raises(ConfigError, match="'odd' of other_.* cannot be loaded"):
+    with pytest.raises(ConfigError, match=r"'odd' of other_.* cannot be loaded"):
         Flows(conf)

@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("reserved", sa.Boolean(), nullable=False),
         sa.Column("on_maintenance", sa.Boolean(), nullable=False),
         sa.Column("maintenance_by", sa.String(length=36), nullable=True),
+        sa.Column("taken_by", sa.String(length=36), nullable=True),
         sa.Column("segment_uuid", sa.String(length=36), nullable=False),
         sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("deleted", sa.Integer(), nullable=False),
