@@ -166,6 +166,8 @@ class Nova:
         self._session, self._filter = _session(conf, http)
         self._version: api_versions.APIVersion | None = None
         self._made: Any = None
+        #: How often Nova or Keystone refused or broke off a call of this recovery.
+        self.refusals = 0
 
     def bound(self, guard: Guard, request_id: str | None) -> "Nova":
         """Return this Nova for one recovery.
@@ -175,6 +177,7 @@ class Nova:
         """
         twin = copy.copy(self)
         twin._guard, twin._request_id, twin._made = guard, request_id, None  # noqa: SLF001
+        twin.refusals = 0
         return twin
 
     # ------------------------------------------------------------- log in
@@ -360,6 +363,8 @@ class Nova:
                 return call()
             except (nova_exc.ClientException, ks_exc.ClientException) as exc:
                 error = _translated(exc, what)
+                if isinstance(error, errors.TransientNovaError | errors.NovaOutcomeUnknown):
+                    self.refusals += 1
                 away = isinstance(error, errors.TransientNovaError) or (
                     repeatable and isinstance(error, errors.NovaOutcomeUnknown)
                 )
@@ -384,7 +389,9 @@ def _session(conf: cfg.ConfigOpts, adapter: HTTPAdapter | None) -> tuple[Any, di
         http = requests.Session()
         for scheme in ("http://", "https://"):
             http.mount(scheme, adapter or _HttpAdapter(conf.nova.connect_timeout))
-        session = loading.load_session_from_conf_options(conf, "nova", auth=auth, session=http)
+        session = loading.load_session_from_conf_options(
+            conf, "nova", auth=auth, session=http, app_name="hacore"
+        )
         chosen = loading.load_adapter_from_conf_options(conf, "nova", session=session)
     except (ks_exc.ClientException, cfg.Error, ValueError) as exc:
         raise errors.ConfigError(f"The login in [nova] is not complete: {exc}.") from exc

@@ -41,6 +41,8 @@ def conf(tmp_path: Path) -> cfg.ConfigOpts:
     hacore_conf.register(options)
     options([], project="hacore", default_config_files=[], default_config_dirs=[])
     options.set_override("state_path", str(tmp_path))
+    # no test survives a power cut
+    options.set_override("sqlite_synchronous", False, group="database")
     return options
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hacore.states import MoveStatus, NotificationStatus
+from hacore.states import TRANSITIONS, MoveStatus, NotificationStatus
 
 _NAIVE = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 _TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
@@ -154,6 +154,13 @@ class Notification(Base):
 
     host: Mapped[Host] = orm.relationship(lazy="raise")
     segment: Mapped[Segment] = orm.relationship(lazy="raise")
+
+    @orm.validates("status")
+    def _follows(self, _key: str, status: str) -> str:
+        """Refuse what hacore.states does not let follow."""
+        if self.status is not None and status not in TRANSITIONS[NotificationStatus(self.status)]:
+            raise ValueError(f"A notification that is {self.status} cannot become {status}.")
+        return status
 
 
 class Move(Base):

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from hacore.db import moves
 from hacore.db.models import Move
 from hacore.engine.moving import Mover, Verdict
+from hacore.engine.window import Window
 from hacore.errors import NovaOutcomeUnknown
 from hacore.nova import Instance, Migration
 from hacore.states import MoveStatus
@@ -27,8 +28,6 @@ from hacore.tasks.base import Recovery
 
 LOG = logging.getLogger(__name__)
 
-#: Instances in flight at a time.
-WINDOW = 8
 #: Seconds in which a call that broke off may still turn up in Nova's records:
 #: longer than a request waits in front of Nova's API.
 UNKNOWN_GRACE_S = 15.0
@@ -55,19 +54,24 @@ class _Flight:
     call: Any  #: the future of Mover.start; None: an earlier claim called
     since: float  #: when it began, or when Nova accepted
     unknown: bool = False  #: the call broke off
+    accepted: bool = False  #: Nova took the call of this claim at `since`
 
 
 class Evacuation:
     """The evacuation of one host, in one attempt."""
 
-    def __init__(self, pool: Pool, recovery: Recovery, step: str, target: str | None) -> None:
+    def __init__(
+        self, pool: Pool, window: Window, recovery: Recovery, step: str, target: str | None
+    ) -> None:
         self._pool = pool
+        self._window = window
         self._recovery = recovery
         self._nova = recovery.nova
         self._clock = recovery.clock
         self._host = recovery.claim.host_name
         self._mover = Mover(recovery, step, target)
-        self._window = min(WINDOW, recovery.conf.host_failure_recovery_threads)
+        self._most = recovery.conf.host_failure_recovery_threads
+        self._refusals = recovery.nova.refusals
         self._waiting: collections.deque[Move] = collections.deque()
         self._flights: list[_Flight] = []
         self._settling: list[Any] = []
@@ -77,6 +81,7 @@ class Evacuation:
 
     def run(self) -> None:
         """Bring every open move to a verdict.  Raises Interrupted when the engine stops."""
+        self._window.enter()
         try:
             self._begin()
             while self._waiting or self._flights:
@@ -86,6 +91,7 @@ class Evacuation:
             for future in self._settling:
                 future.result()
         finally:
+            self._window.leave(len(self._flights))
             # whatever happened: no call goes on after this returns
             calls = [flight.call for flight in self._flights if flight.call is not None]
             concurrent.futures.wait([*calls, *self._settling])
@@ -110,6 +116,7 @@ class Evacuation:
             if self._needs_call(row):
                 self._waiting.append(row)
             else:
+                self._window.add()
                 self._flights.append(_Flight(row, None, self._clock.monotonic()))
 
     def _needs_call(self, move: Move) -> bool:
@@ -123,7 +130,7 @@ class Evacuation:
     # ----------------------------------------------------------- dispatch
 
     def _dispatch(self) -> None:
-        while self._waiting and len(self._flights) < self._window:
+        while self._waiting and self._window.take(len(self._flights), self._most):
             move = self._waiting.popleft()
             call = self._pool.submit(
                 self._mover.start,
@@ -152,8 +159,11 @@ class Evacuation:
             if verdict is None:
                 flying.append(flight)
             else:
-                self._settle(flight.move, verdict)
+                self._land(flight, verdict)
         self._flights = [flight for flight in flying if not self._call_again(flight)]
+        if self._nova.refusals > self._refusals:
+            self._window.overloaded()
+        self._refusals = self._nova.refusals
 
     def _read_records(self, since: datetime.datetime | None = None) -> None:
         """Take in Nova's records; with `since` only those that have changed since.
@@ -207,6 +217,7 @@ class Evacuation:
             LOG.warning("instance %s: %s; looking for its record", flight.move.instance_uuid, exc)
             flight.unknown = True
             return None
+        flight.accepted = verdict is None
         return verdict
 
     def _call_again(self, flight: _Flight) -> bool:
@@ -219,9 +230,14 @@ class Evacuation:
         if self._record_of(flight.move) is not None:
             return False
         self._waiting.appendleft(flight.move)
+        self._window.give_back()
         return True
 
-    def _settle(self, move: Move, verdict: Verdict) -> None:
+    def _land(self, flight: _Flight, verdict: Verdict) -> None:
+        """Make room for the next one, and have this one settled."""
+        if verdict.status == MoveStatus.SUCCEEDED and flight.accepted:
+            self._window.took(self._clock.monotonic() - flight.since, self._most)
+        self._window.give_back()
         self._ended += 1
         progress = self._ended / self._total if self._total else 1.0
-        self._settling.append(self._pool.submit(self._mover.settle, move, verdict, progress))
+        self._settling.append(self._pool.submit(self._mover.settle, flight.move, verdict, progress))

@@ -22,6 +22,7 @@ from hacore.engine.evacuation import Evacuation, Pool
 from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
 from hacore.engine.reserved import ReservedHosts
+from hacore.engine.window import Window
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
@@ -88,6 +89,7 @@ class Recoverer:
         self._clock = clock
         self._flows = flows
         self._calls = calls
+        self._window = Window()
 
     def recover(self, claim: Claim, lease: Lease) -> None:
         """Do everything for `claim`, and end or release it."""
@@ -116,7 +118,7 @@ class Recoverer:
             claims.release(self._db, claim, str(exc))
 
     def _evacuate(self, recovery: Recovery, step: str, target: str | None) -> None:
-        Evacuation(self._calls, recovery, step, target).run()
+        Evacuation(self._calls, self._window, recovery, step, target).run()
 
     def _outcome(self, recovery: Recovery) -> Outcome:
         claim = recovery.claim

@@ -117,6 +117,7 @@ def test_a_disabled_segment_is_left_alone(world: World) -> None:
 
 
 def test_a_host_that_is_up_is_never_evacuated_and_all_is_undone(world: World) -> None:
+    world.conf.set_override("verify_interval", 10)
     servers = world.boot(2)
     world.host(reserved=True)
     uuid = world.notify()
@@ -133,6 +134,7 @@ def test_a_host_that_is_up_is_never_evacuated_and_all_is_undone(world: World) ->
 
 
 def test_a_service_that_somebody_else_disabled_stays_disabled(world: World) -> None:
+    world.conf.set_override("verify_interval", 10)
     world.service().disabled = True
     uuid = world.notify()
     world.engine()
@@ -143,6 +145,7 @@ def test_a_service_that_somebody_else_disabled_stays_disabled(world: World) -> N
 def test_an_engine_that_dies_while_it_waits_for_nova_leaves_the_undoing_to_the_next(
     world: World,
 ) -> None:
+    world.conf.set_override("verify_interval", 10)
     uuid = world.notify()
     world.engine("a")
     world.clock.at(30, lambda: world.kill_engine("a"))

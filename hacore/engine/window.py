@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""How many evacuations to have in flight, found out while they fly.
+
+More in flight than Nova works on only wait in its queues, and every customer
+waits for the last one; fewer leave it idle.  As TCP Vegas does, the window
+compares how long evacuations take with how long the quickest one took: the
+part above is waiting, and ``size * waiting / time`` of them are queued.  It
+grows while few are queued and shrinks while many are, so it follows a Nova that
+slows down or speeds up.  One window serves all recoveries of an engine; the
+windows of several engines settle beside each other, for each sees the queue
+that the others make.
+"""
+
+import logging
+import threading
+
+LOG = logging.getLogger(__name__)
+
+#: Good for a small Nova (measured: 6 to 20 in flight make 50 evacuations equally
+#: fast, 6 bring each one back soonest), and a few rounds from a large one's.
+START = 6.0
+#: Evacuations that may wait in Nova: enough to keep it busy between two polls...
+FEW = 3.0
+#: ...and no more than this.
+MANY = 5.0
+#: The quickest time is forgotten by so much per verdict: Nova may have changed.
+_FORGET = 1.002
+#: Weight of the newest time in the average.
+_NEWEST = 0.3
+
+
+class Window:
+    """The window of one engine; used by the threads of all its recoveries."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._size = START
+        self._quickest_s: float | None = None
+        self._usual_s: float | None = None
+        self._recoveries = 0
+        self._in_flight = 0
+
+    @property
+    def size(self) -> float:
+        """How many evacuations should be in flight, all recoveries together."""
+        return self._size
+
+    def enter(self) -> None:
+        """A recovery begins to evacuate."""
+        with self._lock:
+            self._recoveries += 1
+
+    def leave(self, in_flight: int) -> None:
+        """A recovery has ended, with so many still in flight."""
+        with self._lock:
+            self._recoveries -= 1
+            self._in_flight -= in_flight
+
+    def take(self, mine: int, most: int) -> bool:
+        """Whether a recovery with `mine` in flight may start another, and count it.
+
+        Its share is always free to it, so that no host starves; what others
+        leave free it may have too.
+
+        :param most: that one recovery may have in flight.
+        """
+        with self._lock:
+            share = max(1.0, self._size / max(1, self._recoveries))
+            if mine >= most or (mine >= share and self._in_flight >= self._size):
+                return False
+            self._in_flight += 1
+            return True
+
+    def add(self) -> None:
+        """Count one that is in flight already."""
+        with self._lock:
+            self._in_flight += 1
+
+    def give_back(self) -> None:
+        """One in flight has come to an end, in whichever way."""
+        with self._lock:
+            self._in_flight -= 1
+
+    def took(self, seconds: float, most: int) -> None:
+        """An evacuation ended so long after its call: learn from it.
+
+        :param most: that one recovery may have in flight.
+        """
+        with self._lock:
+            seconds = max(seconds, 0.001)
+            quickest = self._quickest_s * _FORGET if self._quickest_s else seconds
+            self._quickest_s = quickest = min(quickest, seconds)
+            usual = self._usual_s if self._usual_s is not None else seconds
+            self._usual_s = usual = usual + _NEWEST * (seconds - usual)
+            queued = self._size * (1 - min(1.0, quickest / usual))
+            was = self._size
+            if queued < FEW and self._in_flight >= self._size - 1:
+                self._size += 1.0  # doubles in the time of one evacuation
+            elif queued > MANY:
+                self._size -= 1.0 / self._size * (queued - MANY)
+            self._size = min(max(self._size, 1.0), float(most * max(1, self._recoveries)))
+            if int(was) != int(self._size):
+                LOG.debug(
+                    "window %d: evacuations take %.1f s, the quickest %.1f s, %.1f are queued",
+                    self._size,
+                    usual,
+                    quickest,
+                    queued,
+                )
+
+    def overloaded(self) -> None:
+        """Nova answers that it is busy, or with errors: have half as many in flight."""
+        with self._lock:
+            self._size = max(1.0, self._size / 2)
+        LOG.info("window %d: Nova is overloaded", self._size)
