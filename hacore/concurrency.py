@@ -45,7 +45,7 @@ def select(argv: Sequence[str] = ()) -> str:
     if name == "eventlet":
         with warnings.catch_warnings():
             # its deprecation is known; doc/ tells the operator who chooses it
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")
             import eventlet
 
             eventlet.monkey_patch()

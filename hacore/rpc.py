@@ -58,6 +58,8 @@ class Waker:
                 if not away:
                     LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
                 away = True
+            except Exception:  # the top of a thread that must not end
+                LOG.exception("sending a wake-up broke; going on")
 
 
 class _Endpoint:
