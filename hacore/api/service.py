@@ -11,10 +11,10 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from cheroot import wsgi
 from oslo_config import cfg
 
 from hacore.api.app import make_app
+from hacore.api.server import make_server
 from hacore.clock import Clock
 from hacore.db.engine import Database
 from hacore.errors import ConfigError
@@ -48,12 +48,8 @@ class Api:
         self._waker = Waker(self._conf)
         nova = Nova(self._conf, clock=self._clock, retry_timeout_s=NOVA_PATIENCE_S)
         app = make_app(self._conf, self._db, nova, self._waker.wake)
-        server = wsgi.Server(
-            (options.listen, options.port),
-            app,
-            numthreads=options.threads,
-            request_queue_size=128,
-            server_name="hacore-api",
+        server = make_server(
+            (options.listen, options.port), app, options.threads, request_queue_size=128
         )
         try:
             server.prepare()

@@ -1,0 +1,259 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""How fast a dead host's instances are back: hacore against a bare script, on real Nova.
+
+    python -m benchmarks.host_recovery [--instances 50] [--pairs 5]
+
+Needs ministack (tools/ministack/ministack up), MariaDB and RabbitMQ.  Each pair
+is measured in turn, on a cloud that is reset before: Nova already sees the host
+as down when the time starts.
+
+floor:  fires all evacuate calls from 20 threads and does nothing else;
+hacore: from the POST of the notification to its status `finished`.
+
+In both the same observer looks every 0.25 s at who Nova lists on the dead host;
+an instance is back when it is not there any more.  Requests are counted in the
+access logs of Nova's API and of Keystone; the observer's are left out.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+from keystoneauth1 import session as keystone_session
+from keystoneauth1.identity import v3
+from novaclient import client as nova_client
+
+from tests.e2e.deployment import Deployment
+from tests.e2e.ministack import Ministack
+
+HOST = "compute1"
+FLOOR_THREADS = 20
+PATIENCE_S = 600.0
+_OBSERVER = "benchmark-observer"
+
+
+@dataclasses.dataclass
+class Result:
+    """Seconds, and requests where they were counted."""
+
+    total_s: float
+    mean_back_s: float
+    first_call_s: float | None = None
+    nova_requests: dict[str, int] = dataclasses.field(default_factory=dict)
+    keystone_requests: int = 0
+
+
+class Observer:
+    """Notes when each instance has left the dead host."""
+
+    def __init__(self, login: dict[str, str], instances: list[str]) -> None:
+        session = keystone_session.Session(auth=v3.Password(**login), user_agent=_OBSERVER)
+        self._nova = nova_client.Client("2.90", session=session, region_name="RegionOne")
+        self._nova.client.user_agent = _OBSERVER
+        self._waiting = set(instances)
+        self._nova.servers.list(detailed=False, search_opts={"host": HOST, "all_tenants": 1})
+        self.back_at: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while self._waiting and not self._stop.wait(0.25):
+            there = {
+                row.id
+                for row in self._nova.servers.list(
+                    detailed=False, search_opts={"host": HOST, "all_tenants": 1}, limit=1000
+                )
+            }
+            now = time.monotonic()
+            for uuid in self._waiting - there:
+                self.back_at[uuid] = now
+            self._waiting &= there
+
+    def wait(self) -> None:
+        """Until all are back."""
+        self._thread.join(PATIENCE_S)
+        self._stop.set()
+        if self._waiting:
+            sys.exit(f"{len(self._waiting)} instances are not back after {PATIENCE_S:g} s")
+
+
+class AccessLogs:
+    """Requests since `start`, by user agent, as the servers wrote them down."""
+
+    def __init__(self, cloud: Ministack) -> None:
+        # the access log lies beside the log that `ministack logs` names
+        self._files = {
+            name: Path(cloud.run("logs", name).strip()).with_suffix(".access")
+            for name in ("nova-api", "keystone")
+        }
+        self._offsets = {name: path.stat().st_size for name, path in self._files.items()}
+
+    def of_hacore(self, name: str) -> list[dict[str, Any]]:
+        """Lines of requests that hacore sent."""
+        with self._files[name].open("rb") as file:
+            file.seek(self._offsets[name])
+            lines = [json.loads(line) for line in file.read().decode().splitlines()]
+        return [line for line in lines if line["ua"].startswith("hacore")]
+
+
+def prepare(cloud: Ministack, count: int) -> list[str]:
+    """A dead host with instances on it, which Nova sees as down."""
+    cloud.reset()
+    instances = cloud.boot(count, HOST)
+    cloud.kill(HOST)
+    cloud.run("wait-down", HOST)
+    return instances
+
+
+def measure_floor(cloud: Ministack, count: int) -> Result:
+    """Fire everything, wait."""
+    instances = prepare(cloud, count)
+    observer = Observer(cloud.login("admin"), instances)
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(FLOOR_THREADS) as pool:
+        list(pool.map(cloud.nova.servers.evacuate, instances))
+    observer.wait()
+    back = [at - started for at in observer.back_at.values()]
+    return Result(max(back), statistics.mean(back))
+
+
+def measure_hacore(cloud: Ministack, count: int) -> Result:
+    """Post, wait for `finished`."""
+    instances = prepare(cloud, count)
+    with tempfile.TemporaryDirectory() as folder:
+        hacore = Deployment(
+            Path(folder), cloud.login("instanceha"), {"DEFAULT": {"verify_interval": 1.0}}
+        )
+        try:
+            hacore.start_api(gunicorn=True)
+            hacore.wait_for_api()
+            hacore.start_engine().wait_until_it_says("is ready", 60)
+            return _recover(cloud, hacore, instances)
+        finally:
+            hacore.close()
+
+
+def _recover(cloud: Ministack, hacore: Deployment, instances: list[str]) -> Result:
+    headers = {
+        "X-Auth-Token": cloud.session.get_token(),
+        "OpenStack-API-Version": "instance-ha 1.3",
+    }
+
+    def call(method: str, path: str, **options: Any) -> Any:
+        answer = requests.request(
+            method, f"{hacore.url}/v1{path}", headers=headers, timeout=60, **options
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    segment = call(
+        "POST",
+        "/segments",
+        json={"segment": {"name": "s", "recovery_method": "auto", "service_type": "COMPUTE"}},
+    )["segment"]["uuid"]
+    call(
+        "POST",
+        f"/segments/{segment}/hosts",
+        json={"host": {"name": HOST, "type": "COMPUTE", "control_attributes": "SSH"}},
+    )
+    observer = Observer(cloud.login("admin"), instances)
+    logs = AccessLogs(cloud)
+    started, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC)
+    uuid = call(
+        "POST",
+        "/notifications",
+        json={
+            "notification": {
+                "type": "COMPUTE_HOST",
+                "hostname": HOST,
+                "generated_time": "2026-01-01T00:00:00",
+                "payload": {
+                    "event": "STOPPED",
+                    "host_status": "NORMAL",
+                    "cluster_status": "OFFLINE",
+                },
+            }
+        },
+    )["notification"]["notification_uuid"]
+    while (row := call("GET", f"/notifications/{uuid}")["notification"])["status"] in (
+        "new",
+        "running",
+    ):
+        time.sleep(0.1)
+    total_s = time.monotonic() - started
+    observer.wait()
+    if row["status"] != "finished":
+        sys.exit(f"the recovery ended {row['status']}: {row['message']}")
+    moves = call("GET", f"/notifications/{uuid}/vmoves")["vmoves"]
+    first = min(
+        datetime.datetime.fromisoformat(move["start_time"]).replace(tzinfo=datetime.UTC)
+        for move in moves
+    )
+    kinds: dict[str, int] = {}
+    for line in logs.of_hacore("nova-api"):
+        path = line["u"].partition("?")[0].split("/v2.1")[-1].split("/")
+        kind = f"{line['m']} {'/'.join(part for part in path if len(part) < 30)}"
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return Result(
+        total_s,
+        statistics.mean(at - started for at in observer.back_at.values()),
+        (first - started_at).total_seconds(),
+        kinds,
+        len(logs.of_hacore("keystone")),
+    )
+
+
+def main() -> None:
+    """Measure, and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--instances", type=int, default=50)
+    parser.add_argument("--pairs", type=int, default=5)
+    options = parser.parse_args()
+    try:
+        cloud = Ministack()
+    except (OSError, requests.RequestException, subprocess.SubprocessError) as exc:
+        sys.exit(f"ministack does not answer ({exc}); run: tools/ministack/ministack up")
+    floors, ours = [], []
+    for number in range(options.pairs):
+        floors.append(measure_floor(cloud, options.instances))
+        ours.append(measure_hacore(cloud, options.instances))
+        floor, our = floors[-1], ours[-1]
+        nova = sum(our.nova_requests.values())
+        print(
+            f"pair {number + 1}: floor {floor.total_s:.1f} s (back after {floor.mean_back_s:.1f} s"
+            f" on average), hacore {our.total_s:.1f} s ({our.mean_back_s:.1f} s), first call "
+            f"after {our.first_call_s:.2f} s, {nova / options.instances:.2f} Nova requests per "
+            f"instance, {our.keystone_requests} Keystone requests",
+            flush=True,
+        )
+        print(f"  {our.nova_requests}", flush=True)
+    total = statistics.median(r.total_s for r in ours) / statistics.median(
+        r.total_s for r in floors
+    )
+    back = statistics.median(r.mean_back_s for r in ours) / statistics.median(
+        r.mean_back_s for r in floors
+    )
+    print(
+        f"medians of {options.pairs} pairs, {options.instances} instances: floor "
+        f"{statistics.median(r.total_s for r in floors):.1f} s / "
+        f"{statistics.median(r.mean_back_s for r in floors):.1f} s, hacore "
+        f"{statistics.median(r.total_s for r in ours):.1f} s / "
+        f"{statistics.median(r.mean_back_s for r in ours):.1f} s; ratios {total:.2f} and {back:.2f}"
+    )
+    cloud.reset()
+
+
+if __name__ == "__main__":
+    main()
