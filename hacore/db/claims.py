@@ -54,7 +54,9 @@ class Claim:
 
 
 @retry
-def claim(db: Database, owner: str, lease_s: float, expire_s: float) -> Claim | None:
+def claim(
+    db: Database, owner: str, lease_s: float, expire_s: float, *, hosts_only: bool = False
+) -> Claim | None:
     """Take the most urgent due notification, or return None when nothing is due.
 
     Due: ``new``; ``error`` whose time to retry has come; ``running`` whose lease
@@ -63,10 +65,13 @@ def claim(db: Database, owner: str, lease_s: float, expire_s: float) -> Claim | 
     COMPUTE_HOST goes first, then the oldest.
 
     :param expire_s: age from which a claim is marked ``expired``.
+    :param hosts_only: only COMPUTE_HOST notifications.
     """
     with db.read() as session:
-        now = db.now(session)
-        candidates = session.execute(_due(now).limit(_CANDIDATES)).all()
+        due = _due(db.now(session)).limit(_CANDIDATES)
+        if hosts_only:
+            due = due.where(Notification.type == NotificationType.COMPUTE_HOST)
+        candidates = session.execute(due).all()
     for candidate_id, subject in candidates:
         taken = _take(db, candidate_id, subject, owner, lease_s)
         if taken:

@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 #: A lease is renewed so often that two renewals may fail.
 RENEWALS_PER_LEASE = 3
+#: One part in so many of max_concurrent_recoveries is kept for host failures.
+_KEPT_FOR_HOSTS = 4
 _STOPPED = Interrupted("The engine is being stopped.")
 
 
@@ -71,7 +73,7 @@ class Queue:
             self._woken.clear()
             try:
                 self._release_orphans()
-                while not self._stopping and self._has_room() and self.claim_one():
+                while not self._stopping and self.claim_one():
                     pass
                 away = False
             except DatabaseUnavailable as exc:
@@ -82,18 +84,20 @@ class Queue:
                 LOG.exception("looking for notifications broke; going on")
             self._clock.wait(self._woken, self._conf.claim_poll_interval)
 
-    def _has_room(self) -> bool:
-        with self._lock:
-            return len(self._active) < int(self._conf.max_concurrent_recoveries)
-
     def claim_one(self) -> bool:
-        """Claim a notification and have it worked on; False when none is due."""
+        """Claim a notification and have it worked on; False when none is due, or no room."""
+        with self._lock:
+            room = self._conf.max_concurrent_recoveries - len(self._active)
+        if room <= 0:
+            return False
         asked = self._clock.monotonic()
         claim = claims.claim(
             self._db,
             self._owner,
             self._conf.claim_lease,
             self._conf.notifications_expired_interval,
+            # a storm of small failures must not keep a dead host waiting
+            hosts_only=room <= self._conf.max_concurrent_recoveries // _KEPT_FOR_HOSTS,
         )
         if claim is None:
             return False

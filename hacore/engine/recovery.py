@@ -3,7 +3,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from oslo_config import cfg
@@ -41,6 +41,7 @@ from hacore.states import (
     StepState,
 )
 from hacore.tasks.base import Recovery, Task
+from hacore.tasks.watching import Watcher
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,9 @@ _TOLD = {
     taskflow_states.REVERTED: StepState.REVERTED,
     taskflow_states.REVERT_FAILURE: StepState.REVERT_FAILURE,
 }
+
+
+_UNDONE = frozenset({StepState.REVERTED, StepState.REVERT_FAILURE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Recoverer:
         self._flows = flows
         self._calls = calls
         self._window = Window()
+        self._watcher = Watcher(clock, conf.verify_interval)
 
     def recover(self, claim: Claim, lease: Lease) -> None:
         """Do everything for `claim`, and end or release it."""
@@ -101,6 +106,7 @@ class Recoverer:
             clock=self._clock,
             guard=lease,
             evacuate=self._evacuate,
+            watcher=self._watcher,
         )
         try:
             outcome = self._outcome(recovery)
@@ -236,7 +242,8 @@ class Recoverer:
             **extra,
         }
         engine = engines.load(flow, engine="serial", store=store)
-        told = _Story(recovery, engine)
+        undoable = {task.name for task in tasks_of(flow) if _reverts(task)}
+        told = _Story(recovery, engine, undoable)
         engine.atom_notifier.register(notifier.Notifier.ANY, told.changed)
         for task in tasks_of(flow):
             if not isinstance(task, Task):  # ours tell by themselves
@@ -250,6 +257,11 @@ class Recoverer:
             raise told.interrupted
 
 
+def _reverts(task: taskflow_task.Task) -> bool:
+    """Whether the task has something to undo."""
+    return type(task).revert is not taskflow_task.Task.revert
+
+
 class _Story:
     """Writes down what taskflow tells of the steps.
 
@@ -257,9 +269,10 @@ class _Story:
     that taskflow does not revert what was done.
     """
 
-    def __init__(self, recovery: Recovery, engine: Any) -> None:
+    def __init__(self, recovery: Recovery, engine: Any, undoable: Collection[str]) -> None:
         self._recovery = recovery
         self._engine = engine
+        self._undoable = undoable
         self.interrupted: HacoreError | None = None
         self.failure: Exception | None = None
 
@@ -277,8 +290,10 @@ class _Story:
             message, self.failure = result.exception_str, result.exception
         progress = 1.0 if told == StepState.SUCCESS else None
         try:
-            if "task_name" in details:
-                self._recovery.record(details["task_name"], message, progress, told)
+            # of a retry there is nothing to tell, nor of an undoing that undoes nothing
+            name = details.get("task_name")
+            if name is not None and (told not in _UNDONE or name in self._undoable):
+                self._recovery.record(name, message, progress, told)
         except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
             self._interrupt(exc)
 

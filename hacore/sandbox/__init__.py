@@ -21,6 +21,7 @@ Nothing here imports hacore beyond `hacore.clock`.
     control.py      /control: kill a host, inject a fault, count the requests
     rest.py         `Rest`: routes, versions, policy, delays; no sockets
     server.py       the HTTP server
+    demo/           the demo, which uses all of it and hacore-standalone from outside
 
 `Cloud` and `Rest` start no thread and never sleep: under a virtual clock they
 give the same answers every time.

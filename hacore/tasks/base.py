@@ -12,8 +12,9 @@ from hacore.db import recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.errors import RecoveryFailed
-from hacore.nova import Guard, Nova
+from hacore.nova import Guard, Instance, Nova
 from hacore.states import StepState
+from hacore.tasks.watching import Watcher
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Recovery:
         clock: Clock,
         guard: Guard,
         evacuate: Evacuate,
+        watcher: Watcher,
     ) -> None:
         self.claim = claim
         self.conf = conf
@@ -51,6 +53,7 @@ class Recovery:
         self.clock = clock
         self.guard = guard
         self._evacuate = evacuate
+        self._watcher = watcher
 
     @property
     def request_id(self) -> str | None:
@@ -76,6 +79,10 @@ class Recovery:
     def reached(self, step: str, state: StepState) -> bool:
         """Whether an engine that died had brought `step` to `state` in this attempt."""
         return recoveries.reached(self.db, self.claim, step, state)
+
+    def look(self, uuid: str, host: str, after: float) -> Instance:
+        """Return an instance as it was after `after`; see `hacore.tasks.watching.Watcher`."""
+        return self._watcher.look(self.nova, uuid, host, after)
 
     def evacuate(self, step: str, target: str | None = None) -> None:
         """Evacuate the open moves, to the host `target` or where Nova chooses."""

@@ -19,10 +19,16 @@ _GONE = (VmState.DELETED, VmState.SOFT_DELETED)
 
 
 class _InstanceTask(Task):
-    def instance(self, uuid: str) -> Instance:
-        """Read it; one that Nova no longer has ends the recovery, finished."""
+    def instance(self, uuid: str, after: float | None = None) -> Instance:
+        """Read it; one that Nova no longer has ends the recovery, finished.
+
+        :param after: share a look at its host with others, if it is not older (monotonic).
+        """
         try:
-            instance = self.novaclient.instance(uuid)
+            if after is None:
+                instance = self.novaclient.instance(uuid)
+            else:
+                instance = self.context.look(uuid, self.context.claim.host_name, after)
         except NovaNotFound as exc:
             raise RecoverySkipped(f"Instance {uuid} is gone.") from exc
         if instance.vm_state in _GONE:
@@ -32,10 +38,11 @@ class _InstanceTask(Task):
     def wait_for_state(self, uuid: str, vm_state: str, timeout_s: float) -> None:
         """Poll until the instance is in `vm_state` and idle, or fail."""
         last = ""
+        begun = self.context.clock.monotonic()
 
         def probe() -> bool | None:
             nonlocal last
-            instance = self.instance(uuid)
+            instance = self.instance(uuid, begun)
             last = f"vm_state {instance.vm_state}, task_state {instance.task_state}"
             return True if instance.vm_state == vm_state and not instance.task_state else None
 

@@ -8,6 +8,7 @@ import pytest
 import stevedore
 from oslo_config import cfg
 
+from hacore.db.recovery_details import read
 from hacore.engine.flows import NAMESPACE, Flows
 from hacore.errors import ConfigError
 from hacore.states import NotificationStatus as Status
@@ -145,6 +146,9 @@ def test_steps_are_reverted_when_one_fails_but_not_when_the_engine_stops(
     assert "reverted" not in world.story(notification)
     world.clock.run(lambda: world.notification(notification).status == Status.ERROR)
     assert world.story(notification).count("reverted") == 1
+    with world.db.read() as session:
+        details = {step["name"]: step["state"] for step in read(session, notification)}
+    assert details == {"Undoable": "REVERTED", "Slow": "FAILURE"}
     assert "too slow" in (world.notification(notification).message or "")
 
 

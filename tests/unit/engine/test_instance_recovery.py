@@ -141,3 +141,28 @@ def test_many_at_once(world: World) -> None:
     world.engine()
     for uuid in uuids:
         assert world.recover(uuid, limit_s=60).status == Status.FINISHED
+
+
+def test_many_that_wait_share_one_look_per_host_and_interval(world: World) -> None:
+    servers = world.boot(30)
+    for server in servers:
+        crashed(world, server)
+    world.engine()
+    world.clock.run(lambda: all(world.server(s).guest_up for s in servers), limit_s=120)
+    # one stop and one start each; each is read alone before either
+    assert world.calls("POST", "/action") == 60
+    assert world.calls("GET", "/servers/{id}") == 60
+    assert world.calls("GET", "/servers/detail") < 30
+
+
+def test_a_host_failure_in_a_storm_is_served_at_once(world: World) -> None:
+    world.conf.set_override("max_concurrent_recoveries", 8)
+    world.kill("compute2")  # what it had stays "powering-off": these recoveries take minutes
+    stuck = world.boot(20, "compute2")
+    for server in stuck:
+        world.notify("compute2", type="VM", payload={**CRASHED, "instance_uuid": server})
+    world.engine()
+    world.clock.run(lambda: any(world.server(s).task_state == "powering-off" for s in stuck))
+    world.boot(3)
+    world.kill()
+    assert world.recover(world.notify(), limit_s=30).status == Status.FINISHED

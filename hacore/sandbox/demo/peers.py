@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The two services as their clients see them: HTTP, and a sentence when it fails."""
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from hacore.sandbox.demo.facts import DemoError, Recovery, Truth
+
+_TIMEOUT_S = 15.0
+_MICROVERSION = "instance-ha 1.3"
+
+
+class _Peer:
+    """One service.
+
+    :param check: raises DemoError if the process behind it has ended.
+    """
+
+    def __init__(self, name: str, url: str, check: Callable[[], None]) -> None:
+        self.name = name
+        self.url = url
+        self._check = check
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy on the way to this machine
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        """Return the JSON of the answer.  Raises DemoError for a fault, and for no answer."""
+        answer = self._send(method, path, body)
+        return answer.json() if answer.content else None
+
+    def _send(self, method: str, path: str, body: object = None) -> requests.Response:
+        self._check()
+        try:
+            answer = self._session.request(method, self.url + path, json=body, timeout=_TIMEOUT_S)
+        except requests.RequestException as exc:
+            self._check()
+            raise DemoError(
+                f"{self.name} did not answer {method} {path} ({type(exc).__name__})."
+            ) from exc
+        if not answer.ok:
+            said = " ".join(answer.text.split())[:300]
+            raise DemoError(
+                f"{self.name} answered {method} {path} with {answer.status_code}: {said}."
+            )
+        return answer
+
+
+class Sandbox(_Peer):
+    """The simulated cloud, by its control API; and its Keystone."""
+
+    def token(self, account: str) -> str:
+        """Log in to the project `service`; the password is the account's name."""
+        domain = {"id": "default"}
+        user = {"name": account, "password": account, "domain": domain}
+        auth = {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": "service", "domain": domain}},
+        }
+        answer = self._send("POST", "/identity/v3/auth/tokens", {"auth": auth})
+        return answer.headers["X-Subject-Token"]
+
+    def truth(self) -> Truth:
+        return Truth.read(self._ask("GET", "/control/state"))
+
+    def add_instances(self, host: str, count: int) -> list[str]:
+        """Put running, HA-enabled instances on `host`; their uuids."""
+        body = {"count": count, "hosts": [host], "metadata": {"HA_Enabled": "True"}}
+        uuids: list[str] = self._ask("POST", "/control/servers", body)["ids"]
+        return uuids
+
+    def shut_off(self, uuid: str) -> None:
+        self._ask("PUT", f"/control/servers/{uuid}", {"vm_state": "stopped"})
+
+    def kill_host(self, host: str, *, guests_survive: bool) -> None:
+        self._ask("POST", f"/control/hosts/{host}/kill", {"guests_survive": guests_survive})
+
+    def crash(self, uuid: str) -> None:
+        self._ask("POST", f"/control/servers/{uuid}/crash")
+
+
+class Hacore(_Peer):
+    """hacore, by the instance-ha API."""
+
+    def log_in(self, token: str) -> None:
+        self._session.headers["X-Auth-Token"] = token
+        self._session.headers["OpenStack-API-Version"] = _MICROVERSION
+
+    def add_segment(self, name: str) -> str:
+        body = {"name": name, "recovery_method": "auto", "service_type": "COMPUTE"}
+        uuid: str = self._ask("POST", "/v1/segments", {"segment": body})["segment"]["uuid"]
+        return uuid
+
+    def add_host(self, segment: str, name: str) -> None:
+        body = {"name": name, "type": "COMPUTE", "control_attributes": "SSH"}
+        self._ask("POST", f"/v1/segments/{segment}/hosts", {"host": body})
+
+    def on_maintenance(self, segment: str) -> frozenset[str]:
+        rows = self._ask("GET", f"/v1/segments/{segment}/hosts")["hosts"]
+        return frozenset(row["name"] for row in rows if row["on_maintenance"])
+
+    def notify(self, kind: str, host: str, payload: dict[str, str], at: datetime.datetime) -> str:
+        """Report a failure; the notification's uuid."""
+        body = {
+            "type": kind,
+            "hostname": host,
+            "generated_time": at.replace(tzinfo=None).isoformat(),
+            "payload": payload,
+        }
+        answer = self._ask("POST", "/v1/notifications", {"notification": body})
+        uuid: str = answer["notification"]["notification_uuid"]
+        return uuid
+
+    def recovery(self, uuid: str) -> Recovery:
+        # in this order: when it has ended, so have the moves that are read
+        notification = self._ask("GET", f"/v1/notifications/{uuid}")["notification"]
+        moves = []
+        if notification["type"] == "COMPUTE_HOST":
+            path = f"/v1/notifications/{uuid}/vmoves?sort_key=id&sort_dir=asc"
+            moves = self._ask("GET", path)["vmoves"]
+        return Recovery.read(notification, moves)

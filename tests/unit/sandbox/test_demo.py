@@ -1,0 +1,400 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""`hacore-sandbox demo`: what it prints, what it leaves behind, and that it does not lie."""
+
+import dataclasses
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hacore.clock import SystemClock
+from hacore.cmd import sandbox
+from hacore.sandbox.demo import judge
+from hacore.sandbox.demo.facts import Host, Instance, Move, Outcome, Recovery, Step, Truth
+from hacore.sandbox.demo.lines import Lines
+from hacore.sandbox.demo.screen import Screen
+
+COMMAND = (sys.executable, "-P", "-m", "hacore.cmd.sandbox", "demo")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment in which temporary folders are made in tmp_path."""
+    return {**os.environ, "TMPDIR": str(tmp_path)}
+
+
+# -- the whole demo, in a pipe
+
+
+def run(env: dict[str, str], *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_host(env: dict[str, str], tmp_path: Path) -> None:
+    began = time.monotonic()
+    status, out = run(env)
+    assert status == 0, out
+    assert time.monotonic() - began < 30
+    assert "\x1b" not in out
+    assert "\r" not in out
+    rows = re.findall(
+        r"^(vm-\d+) +compute1 +compute[234] +(active|stopped) +\d+\.\d s +succeeded$", out, re.M
+    )
+    assert [name for name, _ in rows] == [f"vm-{n}" for n in range(1, 21)]
+    assert [name for name, state in rows if state == "stopped"] == ["vm-10", "vm-20"]
+    for name, _ in rows:  # each one's way, as it happened
+        assert len(re.findall(rf"s  {name}: compute1 -> compute[234] \(\d+ of 20\)$", out, re.M))
+    assert "s  EvacuateInstancesTask: SUCCESS, 100%\n" in out
+    assert "s  Notification finished: 20 evacuated, 0 skipped.\n" in out
+    assert out.splitlines()[-1].startswith("OK: Every instance is back (20 of 20)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_instance(env: dict[str, str], tmp_path: Path) -> None:
+    status, out = run(env, "--scenario", "instance")
+    assert status == 0, out
+    assert "\x1b" not in out
+    assert re.search(r"^vm-1 +compute1 +compute1 +active +\d+\.\d s +finished$", out, re.M)
+    assert "s  ConfirmInstanceActiveTask: SUCCESS, 100%\n" in out
+    assert out.splitlines()[-1].startswith("OK: vm-1 runs again")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_process(env: dict[str, str], tmp_path: Path) -> None:
+    status, out = run(env, "--scenario", "process", "--instances", "7")
+    assert status == 0, out
+    assert "\x1b" not in out
+    assert re.search(r"^nova-compute of compute1 in Nova +enabled +disabled$", out, re.M)
+    assert re.search(r"^compute1 in hacore +in service +on maintenance$", out, re.M)
+    assert re.search(r"^instances that run on compute1 +7 +7$", out, re.M)
+    assert out.splitlines()[-1].startswith("OK: Nova places nothing on compute1 any more")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_evacuation_is_told(env: dict[str, str], tmp_path: Path) -> None:
+    """The simulated cloud is made to fail from outside, as the demo runs."""
+    with started(env, "--instances", "2") as demo:
+        url = address(demo, "A simulated cloud")
+        request(url + "/control/faults", {"evacuations": [{"kind": "no_valid_host", "times": 1}]})
+        out, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 1
+    last = out.splitlines()[-1]
+    assert last.startswith("FAILED: The notification is error, not finished. 1 of 2 instances ")
+    assert "is still on compute1" in last
+    kept = re.search(r"The logs are in (\S+)\.$", last)
+    assert kept is not None, last
+    assert Path(kept[1]).parent == tmp_path
+    assert (Path(kept[1]) / "hacore-standalone.log").read_text()
+
+
+def test_hacore_that_does_not_start(env: dict[str, str]) -> None:
+    status, out = run({**env, "HACORE_CONCURRENCY": "none"})
+    assert status == 1
+    last = out.splitlines()[-1]
+    assert last.startswith("FAILED: hacore-standalone has ended (exit status 1); its log ends")
+    assert "HACORE_CONCURRENCY" in last
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped(env: dict[str, str], tmp_path: Path, number: signal.Signals) -> None:
+    with started(env) as demo:
+        addresses = [address(demo, "A simulated cloud"), address(demo, "hacore-standalone at")]
+        demo.send_signal(number)
+        out, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number
+    assert out.splitlines()[-1] == "FAILED: Stopped; nothing is left behind."
+    for url in addresses:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_reads_on(env: dict[str, str], tmp_path: Path) -> None:
+    with started(env, "--scenario", "process") as demo:
+        assert demo.stdout is not None
+        demo.stdout.readline()
+        demo.stdout.close()
+        assert demo.wait(timeout=60) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_terminal(env: dict[str, str]) -> None:
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "--scenario", "process"],
+        env={**env, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+    ) as demo:
+        os.close(follower)
+        out = b"".join(read_all(leader)).decode()
+        assert demo.wait(timeout=60) == 0
+    os.close(leader)
+    assert "Nova places nothing on compute1 any more" in out
+    assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")  # the cursor is back
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("0", "1001", "many", "-1"):
+        with pytest.raises(SystemExit) as exit_:
+            sandbox.main(["demo", f"--instances={wrong}"])
+        assert exit_.value.code == 2
+        assert "a number from 1 to 1000" in capsys.readouterr().err
+
+
+def started(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def address(demo: "subprocess.Popen[str]", of: str) -> str:
+    """Read on to the line that names the address of something."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        found = re.search(rf"{of}.*(http://127\.0\.0\.1:\d+)", line)
+        if found:
+            return found[1]
+    raise AssertionError(f"the demo ended before it told the address of {of}")
+
+
+def request(url: str, body: dict[str, Any]) -> None:
+    data = json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, method="PUT")):
+        pass
+
+
+def read_all(leader: int) -> Iterator[bytes]:
+    while True:
+        try:
+            data = os.read(leader, 65536)
+        except OSError:  # EIO: the other end is closed
+            return
+        if not data:
+            return
+        yield data
+
+
+# -- the verdict
+
+
+def instance(number: int, host: str | None = "compute1", **changes: Any) -> Instance:
+    return dataclasses.replace(
+        Instance(f"uuid-{number}", f"vm-{number}", host, "active", None, True, False), **changes
+    )
+
+
+def truth(*instances: Instance, disabled: str | None = None, dead: str | None = None) -> Truth:
+    hosts = [
+        Host(name, alive=name != dead, disabled=name == disabled, disabled_reason=None)
+        for name in ("compute1", "compute2", "compute3")
+    ]
+    return Truth({host.name: host for host in hosts}, {one.uuid: one for one in instances})
+
+
+def move(number: int, dest: str | None = "compute2", status: str = "succeeded") -> Move:
+    return Move(f"uuid-{number}", f"vm-{number}", "compute1", dest, status, None, 5.0)
+
+
+def recovery(*moves: Move, status: str = "finished") -> Recovery:
+    return Recovery("uuid", status, "20 evacuated, 0 skipped.", (), moves, 6.0)
+
+
+def judged(*after: Instance, moves: tuple[Move, ...] = (move(1), move(2))) -> list[str]:
+    """The verdict on two instances of compute1, and one of compute2, in `after`."""
+    before = truth(instance(1), instance(2), instance(3, "compute2"))
+    now = truth(*after, disabled="compute1", dead="compute1")
+    outcome = Outcome(before, now, recovery(*moves), frozenset({"compute1"}))
+    return judge.evacuated(outcome, "compute1")
+
+
+MOVED, OTHER = instance(2, "compute2"), instance(3, "compute2")
+
+
+def test_all_is_well() -> None:
+    assert judged(instance(1, "compute2"), MOVED, OTHER) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (instance(1, "compute1"), "vm-1 is still on compute1"),
+        (instance(1, None), "vm-1 is on no host"),
+        (instance(1, "compute2", locked=True), "vm-1 is locked."),
+        (instance(1, "compute2", vm_state="error"), "vm-1 is error, not active."),
+        (instance(1, "compute2", guest_up=False), "vm-1 does not run."),
+        (instance(1, "compute2", task_state="rebuilding"), "vm-1 is busy (rebuilding)."),
+        (instance(1, "compute3"), "vm-1 is on compute2 in hacore, and on compute3 in truth."),
+    ],
+)
+def test_an_instance_that_is_not_right(wrong: Instance, sentence: str) -> None:
+    (said,) = judged(wrong, MOVED, OTHER)
+    assert said.startswith("1 of 3 instances is not right: ")
+    assert sentence in said
+
+
+def test_an_instance_that_is_gone() -> None:
+    assert judged(MOVED, OTHER) == ["1 of 3 instances is not right: vm-1 is gone."]
+
+
+def test_an_instance_on_another_dead_host() -> None:
+    before = truth(instance(1))
+    now = truth(instance(1, "compute3"), disabled="compute1", dead="compute3")
+    outcome = Outcome(before, now, recovery(move(1, "compute3")), frozenset({"compute1"}))
+    (said,) = judge.evacuated(outcome, "compute1")
+    assert "vm-1 is on compute3, which is dead" in said
+
+
+def test_an_instance_that_was_not_to_be_touched() -> None:
+    (said,) = judged(instance(1, "compute2"), MOVED, instance(3, "compute3"))
+    assert "vm-3 went from compute2 to compute3" in said
+
+
+def test_hacore_must_agree() -> None:
+    here = instance(1, "compute2"), MOVED, OTHER
+    assert "vm-1 has no move in hacore" in judged(*here, moves=(move(2),))[0]
+    failed = move(1, None, "failed")
+    assert "vm-1 has a move that is failed" in judged(*here, moves=(failed, move(2)))[0]
+
+
+def test_the_notification_must_be_finished() -> None:
+    now = truth(instance(1, "compute2"), disabled="compute1")
+    for status in ("error", "failed", "ignored", "running"):
+        ended = recovery(move(1), status=status)
+        outcome = Outcome(truth(instance(1)), now, ended, frozenset({"compute1"}))
+        said = judge.evacuated(outcome, "compute1")
+        assert said == [f"The notification is {status}, not finished."]
+
+
+def test_the_host_must_be_out_of_service() -> None:
+    here = truth(instance(1))
+    for_nothing = Outcome(here, here, recovery(), frozenset())
+    assert judge.taken_out(for_nothing, "compute1") == [
+        "compute1 is enabled in Nova.",
+        "compute1 is not on maintenance in hacore.",
+    ]
+    other = Outcome(here, truth(instance(1), disabled="compute2"), recovery(), frozenset())
+    assert judge.restarted(other) == ["compute2 is disabled in Nova."]
+
+
+def test_many_that_are_not_right_are_counted() -> None:
+    before = truth(*(instance(n) for n in range(1, 9)))
+    (said,) = judge.restarted(Outcome(before, truth(), recovery(), frozenset()))
+    assert said.startswith("8 of 8 instances are not right: vm-1 is gone; ")
+    assert said.endswith("; vm-5 is gone; and 3 more.")
+
+
+# -- what is read, and how it is shown
+
+NOTIFICATION: dict[str, Any] = {
+    "notification_uuid": "uuid",
+    "status": "running",
+    "message": None,
+    "created_at": "2026-01-31T12:00:00.000000",
+    "updated_at": None,
+    "recovery_workflow_details": [
+        {
+            "name": "EvacuateInstancesTask",
+            "state": "RUNNING",
+            "progress": 0.5,
+            "progress_details": [
+                {"message": "Evacuating 2 instances."},
+                {"message": "Instance uuid-1 moved from compute1 to compute2."},
+                {"message": "No valid host was found."},
+            ],
+        }
+    ],
+}
+VMOVE: dict[str, Any] = {
+    "instance_uuid": "uuid-1",
+    "instance_name": "vm-1",
+    "source_host": "compute1",
+    "dest_host": "compute2",
+    "status": "succeeded",
+    "message": None,
+    "end_time": "2026-01-31T12:00:07.500000",
+}
+LOST = {
+    **VMOVE,
+    "instance_uuid": "uuid-2",
+    "instance_name": "vm-2",
+    "dest_host": None,
+    "status": "failed",
+    "message": "No valid host was found.",
+}
+
+
+def test_what_ends_a_move_is_told_once() -> None:
+    read = Recovery.read(NOTIFICATION, [VMOVE, LOST])
+    assert [one.ended_after_s for one in read.moves] == [7.5, 7.5]
+    assert read.steps[0].messages == ("Evacuating 2 instances.",)
+
+
+class Still:
+    """A clock that stands."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def test_lines_tell_each_event_once() -> None:
+    out = io.StringIO()
+    lines = Lines(out, Still())  # type: ignore[arg-type]
+    for messages, moves in ((1, []), (1, [VMOVE]), (2, [VMOVE, LOST]), (3, [VMOVE, LOST])):
+        (step,) = NOTIFICATION["recovery_workflow_details"]
+        step = {**step, "progress_details": step["progress_details"][:messages]}
+        notification = {**NOTIFICATION, "recovery_workflow_details": [step]}
+        lines.recovery(Recovery.read(notification, moves), 0.0)
+    told = [line.split("s  ", 1)[1] for line in out.getvalue().splitlines()]
+    assert told == [
+        "EvacuateInstancesTask: RUNNING",
+        "EvacuateInstancesTask: Evacuating 2 instances.",
+        "vm-1: compute1 -> compute2 (1 of 1)",
+        "vm-2: failed on compute1: No valid host was found. (2 of 2)",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("count", [1, 20, 1000])
+def test_the_screen_is_never_too_full(width: int, count: int) -> None:
+    console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True)
+    screen = Screen(console, SystemClock())
+    steps = (Step("EvacuateInstancesTask", "RUNNING", 0.5, ("Evacuating.",)),)
+    moves = tuple(move(n, None, "ongoing") for n in range(1, count + 1))
+    screen.recovery(dataclasses.replace(recovery(*moves, status="running"), steps=steps), 3.0)
+    shown = console.render_lines(screen._moving, pad=False)
+    screen.close()
+    text = "\n".join("".join(segment.text for segment in line) for line in shown)
+    assert len(shown) <= 24
+    assert "vm-1 " in text
+    assert ("more" in text) == (count == 1000 or (width == 40 and count == 20))
