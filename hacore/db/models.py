@@ -121,6 +121,7 @@ class Notification(Base):
     __table_args__ = _with(
         sa.Index(None, "status", "lease_until"),
         sa.Index(None, "source_host_uuid", "status"),
+        sa.Index(None, "segment_uuid", "status"),
         sa.Index(None, "subject", "status"),
         sa.Index(None, "created_at", "id"),
     )

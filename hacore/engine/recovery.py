@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -178,12 +179,15 @@ class Recoverer:
         what = claim.payload.get("event"), claim.payload.get("vir_domain_event")
         if what not in _INSTANCE_FAILURES:
             raise RecoveryIgnored(f"No recovery is defined for VM event {what[0]}, {what[1]}.")
-        uuid = str(claim.payload["instance_uuid"])
-        absorbed_by = moves.taken_care_of(self._db, uuid, claim)
+        # clients write it in either case, and some without dashes
+        instance_uuid = str(uuid.UUID(claim.payload["instance_uuid"]))
+        absorbed_by = moves.taken_care_of(self._db, instance_uuid, claim)
         if absorbed_by:
-            raise RecoveryIgnored(f"Host recovery {absorbed_by} took care of instance {uuid}.")
-        self._run("instance", recovery, {"instance_uuid": uuid})
-        return Outcome(NotificationStatus.FINISHED, f"Instance {uuid} was restarted.")
+            raise RecoveryIgnored(
+                f"Host recovery {absorbed_by} took care of instance {instance_uuid}."
+            )
+        self._run("instance", recovery, {"instance_uuid": instance_uuid})
+        return Outcome(NotificationStatus.FINISHED, f"Instance {instance_uuid} was restarted.")
 
     def _host(self, recovery: Recovery) -> Outcome:
         claim = recovery.claim

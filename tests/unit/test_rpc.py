@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 from oslo_messaging.conffixture import ConfFixture
 
-from hacore.rpc import Waker, WakeListener
+from hacore.rpc import WakeListener, Waker
 
 PATIENCE_S = 20
 

@@ -166,3 +166,12 @@ def test_a_host_failure_in_a_storm_is_served_at_once(world: World) -> None:
     world.boot(3)
     world.kill()
     assert world.recover(world.notify(), limit_s=30).status == Status.FINISHED
+
+
+def test_the_uuid_may_be_written_in_other_ways(world: World) -> None:
+    (server,) = world.boot(1)
+    world.control("POST", f"/servers/{server}/crash")
+    written = server.upper().replace("-", "")
+    uuid = world.notify(type="VM", payload={**CRASHED, "instance_uuid": written})
+    world.engine()
+    assert world.recover(uuid).message == f"Instance {server} was restarted."

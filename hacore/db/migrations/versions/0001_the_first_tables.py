@@ -108,6 +108,11 @@ def upgrade() -> None:
             batch_op.f("ix_notifications_created_at_id"), ["created_at", "id"], unique=False
         )
         batch_op.create_index(
+            batch_op.f("ix_notifications_segment_uuid_status"),
+            ["segment_uuid", "status"],
+            unique=False,
+        )
+        batch_op.create_index(
             batch_op.f("ix_notifications_source_host_uuid_status"),
             ["source_host_uuid", "status"],
             unique=False,

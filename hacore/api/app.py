@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The WSGI application: the routes, and the pipeline around them."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import falcon
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+from oslo_middleware import healthcheck, http_proxy_to_wsgi, request_id, sizelimit
+
+from hacore.api import faults, openapi, versions
+from hacore.api.answering import ComputeServices, Endpoint, Judge, Route, Services
+from hacore.api.context import NoAuth, Policy
+from hacore.db.engine import Database
+
+#: An operator makes this file, and load balancers send no more to this machine.
+DISABLED = "/run/hacore/healthcheck_disable"
+
+#: Every URL below /v1 that needs a token.
+ROUTES: list[Route] = list(itertools.chain.from_iterable(openapi.PARTS.values()))
+
+
+def make_app(
+    conf: cfg.ConfigOpts, db: Database, nova: ComputeServices, wake: Callable[[], None]
+) -> WSGIApplication:
+    """Return the application.
+
+    :param wake: tells the engines that there is work; never blocks, never raises.
+
+    Raises ConfigError if the policy files are broken.
+    """
+    services = Services(
+        db=db,
+        nova=nova,
+        wake=wake,
+        most_rows=conf.osapi_max_limit,
+        duplicate_window_s=conf.duplicate_notification_detection_interval,
+    )
+    inner = _routed(services, Policy(conf))
+    # From the inside out.
+    app: WSGIApplication = _Authenticated(inner, conf)
+    app = _Sized(app, conf)
+    app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
+    app = faults.Shaped(app)
+    app = _WithHealthcheck(app, conf)
+    app = request_id.RequestId(app, conf)
+    # a plain function, as servers and test clients expect one
+    return lambda environ, start_response: app(environ, start_response)
+
+
+def _routed(services: Services, policy: Policy) -> falcon.App[Any, Any]:
+    app = falcon.App(middleware=[Judge(policy)])
+    faults.install(app)
+    app.add_route("/", versions.Root())
+    app.add_route(openapi.PATH, openapi.Document())
+    by_path = itertools.groupby(sorted(ROUTES, key=lambda route: route.path), _path)
+    for path, routes in by_path:
+        endpoint = Endpoint(list(routes), services, policy)
+        app.add_route("/v1" + path, endpoint)
+        if not path:
+            app.add_route("/v1/", endpoint)
+    return app
+
+
+def _path(route: Route) -> str:
+    return route.path
+
+
+class _Authenticated:
+    """Wants a token for what is below /v1 only."""
+
+    def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
+        self._open = app
+        if conf.auth_strategy == "noauth2":
+            self._guarded: WSGIApplication = NoAuth(app)
+        else:
+            self._guarded = auth_token.AuthProtocol(
+                app, {"oslo_config_config": conf, "delay_auth_decision": False}
+            )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        guarded = path == "/v1" or (path.startswith("/v1/") and path != openapi.PATH)
+        return (self._guarded if guarded else self._open)(environ, start_response)
+
+
+class _Sized:
+    """Refuses a large body by what its header says, before anything else is looked at.
+
+    oslo.middleware has one of these, which breaks off with an exception of WebOb in the
+    midst of falcon when a body in chunks is too large; this has its option.
+    """
+
+    def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
+        conf.register_opts(sizelimit.OPTS, group="oslo_middleware")
+        self._app = app
+        self._most: int = conf.oslo_middleware.max_request_body_size
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["hacore.max_body_size"] = self._most
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._most:
+            message = f"body: it must have at most {self._most} bytes."
+            return faults.answer(start_response, environ, 413, message)
+        return self._app(environ, start_response)
+
+
+class _WithHealthcheck:
+    """/healthcheck, for load balancers; [healthcheck] of the configuration is its own."""
+
+    def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
+        conf.register_opts(healthcheck.opts.HEALTHCHECK_OPTS, group="healthcheck")
+        conf.register_opts(healthcheck.opts.DISABLE_BY_FILE_OPTS, group="healthcheck")
+        conf.set_default("backends", ["disable_by_file"], group="healthcheck")
+        conf.set_default("disable_by_file_path", DISABLED, group="healthcheck")
+        self._app = app
+        self._healthcheck: WSGIApplication = healthcheck.Healthcheck(None, conf)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        here = environ.get("PATH_INFO", "") == "/healthcheck"
+        return (self._healthcheck if here else self._app)(environ, start_response)

@@ -1,0 +1,161 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Taking notifications in, and showing them; hacore.db.claims has the engines' side.
+
+Invariant: a notification is accepted when its row is committed, and of two
+equal ones that come in at the same instant, one is.  The lock on the host's
+row sees to the second.
+"""
+
+import dataclasses
+import datetime
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from hacore.db import paging, recovery_details
+from hacore.db.engine import Database, retry
+from hacore.db.models import Host, Notification
+from hacore.errors import Duplicate, Invalid, NotificationNotFound, OnMaintenance
+from hacore.states import LIVE, NotificationStatus, NotificationType
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a monitor says, checked as far as that goes without the database."""
+
+    type: NotificationType
+    hostname: str
+    generated_time: datetime.datetime  # aware
+    payload: Mapping[str, Any]
+
+
+@retry
+def create(
+    db: Database, report: Report, *, request_id: str | None, duplicate_window_s: float
+) -> Notification:
+    """Take a notification in, as the rules of intake want it (RECOVERY.md, 2).
+
+    Raises Invalid for an unknown host, OnMaintenance, or Duplicate for one that
+    equals another that has not ended and came in at most `duplicate_window_s` ago.
+    """
+    with db.write() as session:
+        host = session.scalar(
+            sa.select(Host).where(Host.name == report.hostname, Host.deleted == 0).with_for_update()
+        )
+        if host is None:
+            raise Invalid(f"hostname: no segment has a host named {report.hostname!r}.")
+        _refuse_on_maintenance(session, host, report.type)
+        now = db.now(session)
+        subject = subject_of(report, host)
+        oldest = now - datetime.timedelta(seconds=duplicate_window_s)
+        _refuse_duplicate(session, host, subject, report, oldest)
+        notification = Notification(
+            uuid=str(uuid.uuid4()),
+            created_at=now,
+            type=report.type,
+            status=NotificationStatus.NEW,
+            generated_time=report.generated_time,
+            payload=dict(report.payload),
+            source_host_uuid=host.uuid,
+            segment_uuid=host.segment_uuid,
+            request_id=request_id,
+            subject=subject,
+        )
+        session.add(notification)
+        session.flush()
+        return notification
+
+
+@retry
+def get(db: Database, notification_uuid: str) -> Notification:
+    """Return one notification.
+
+    Raises NotificationNotFound.
+    """
+    with db.read() as session:
+        return find(session, notification_uuid)
+
+
+@retry
+def get_with_details(
+    db: Database, notification_uuid: str
+) -> tuple[Notification, list[dict[str, Any]]]:
+    """Return one notification and the steps of its recovery; see hacore.db.recovery_details.
+
+    Raises NotificationNotFound.
+    """
+    with db.read() as session:
+        notification = find(session, notification_uuid)
+        return notification, recovery_details.read(session, notification_uuid)
+
+
+@retry
+def list_(
+    db: Database,
+    filters: Mapping[str, Any],
+    page: paging.Page,
+    generated_since: datetime.datetime | None = None,
+) -> list[Notification]:
+    """Return a page of the notifications whose attributes equal `filters`."""
+    query = sa.select(Notification).filter_by(**filters)
+    if generated_since is not None:
+        query = query.where(Notification.generated_time >= generated_since)
+    with db.read() as session:
+        return paging.fetch(session, query, Notification, page)
+
+
+def find(session: orm.Session, notification_uuid: str) -> Notification:
+    """Return the notification within a transaction.
+
+    Raises NotificationNotFound.
+    """
+    notification = session.scalar(
+        sa.select(Notification).where(Notification.uuid == notification_uuid)
+    )
+    if notification is None:
+        raise NotificationNotFound(f"No notification has the uuid {notification_uuid}.")
+    return notification
+
+
+def subject_of(report: Report, host: Host) -> str:
+    """Name what is under recovery: the host, its processes, or one instance."""
+    if report.type is NotificationType.COMPUTE_HOST:
+        return f"host:{host.uuid}"
+    if report.type is NotificationType.PROCESS:
+        return f"process:{host.uuid}"
+    # clients write it in either case, and some without dashes
+    return f"instance:{uuid.UUID(report.payload['instance_uuid'])}"
+
+
+def _refuse_on_maintenance(session: orm.Session, host: Host, type_: NotificationType) -> None:
+    if not host.on_maintenance:
+        return
+    if type_ is NotificationType.COMPUTE_HOST and host.maintenance_by is not None:
+        setter = session.scalar(
+            sa.select(Notification.type).where(Notification.uuid == host.maintenance_by)
+        )
+        if setter == NotificationType.PROCESS:
+            return  # its nova-compute died first, and now the host itself
+    raise OnMaintenance(f"hostname: host {host.name} is on maintenance.")
+
+
+def _refuse_duplicate(
+    session: orm.Session, host: Host, subject: str, report: Report, oldest: datetime.datetime
+) -> None:
+    candidates = session.execute(
+        sa.select(Notification.uuid, Notification.payload).where(
+            Notification.subject == subject,
+            Notification.source_host_uuid == host.uuid,
+            Notification.status.in_(LIVE),
+            Notification.created_at >= oldest,
+        )
+    )
+    for candidate in candidates:
+        if candidate.payload == report.payload:
+            raise Duplicate(
+                f"Notification {candidate.uuid} says the same and has not ended; this one is "
+                "refused as its duplicate."
+            )

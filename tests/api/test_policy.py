@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Rules, what an operator overrides, and broken policy files."""
+
+from pathlib import Path
+from wsgiref.types import WSGIApplication
+
+import pytest
+from falcon import testing
+from oslo_config import cfg
+from oslo_policy import policy
+
+from hacore import policies
+from hacore.api import app as api
+from hacore.api.context import Policy
+from hacore.db.engine import Database
+from hacore.errors import ConfigError
+
+from .conftest import Client, Computes
+
+
+@pytest.fixture
+def policy_file(conf: cfg.ConfigOpts, tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    policy.Enforcer(conf)  # registers the option
+    conf.set_override("policy_file", str(path), group="oslo_policy")
+    return path
+
+
+def test_every_route_has_a_documented_rule() -> None:
+    documented = {
+        (operation["method"], operation["path"]): rule.name
+        for rule in policies.list_rules()
+        for operation in getattr(rule, "operations", ())
+    }
+    routes = {(route.method, route.path): route.rule for route in api.ROUTES if route.rule}
+
+    assert routes == documented
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"os_masakari_api:segments:index": "role:admin', "cannot be read"),
+        ("- a\n- b\n", "cannot be read"),
+        ('"os_masakari_api:segments:index": "rule:nobody_knows"', "segments:index"),
+        ('"a": "rule:b"\n"b": "rule:a"', "wrong"),
+        ('"os_masakari_api:segments:index": "role admin"', "segments:index"),
+        ('"os_masakari_api:segments:index": "role:admin and"', "segments:index"),
+        ('"os_masakari_api:segments:index": "(role:admin"', "segments:index"),
+    ],
+)
+def test_a_broken_policy_file_stops_the_start(
+    conf: cfg.ConfigOpts, policy_file: Path, text: str, message: str
+) -> None:
+    policy_file.write_text(text)
+
+    with pytest.raises(ConfigError, match=message) as raised:
+        Policy(conf)
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_policy_file_that_was_named_must_exist(conf: cfg.ConfigOpts, policy_file: Path) -> None:
+    with pytest.raises(ConfigError, match="policy_file"):
+        Policy(conf)
+
+
+def test_rules_that_refuse_everybody_are_fine(conf: cfg.ConfigOpts, policy_file: Path) -> None:
+    policy_file.write_text('"os_masakari_api:segments:delete": "!"')
+    Policy(conf)
+
+
+def test_an_override_of_masakari_carries_over(
+    conf: cfg.ConfigOpts, policy_file: Path, db: Database, nova: Computes
+) -> None:
+    policy_file.write_text(
+        '"os_masakari_api:segments:index": "rule:admin_or_owner"\n'
+        '"os_masakari_api:segments:create": "!"\n'
+        '"os_masakari_api:segments:discoverable": "@"\n'
+    )
+    conf.set_override("auth_strategy", "noauth2")
+    client = Client(api.make_app(conf, db, nova, lambda: None))
+
+    body = {"segment": {"name": "x", "recovery_method": "auto", "service_type": "COMPUTE"}}
+
+    assert client.get("/v1/segments").status_code == 200
+    answer = client.post("/v1/segments", body)
+    assert answer.status_code == 403
+    assert "os_masakari_api:segments:create" in answer.json["forbidden"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "roles", "allowed"),
+    [
+        (None, "admin", True),
+        (None, "Admin", True),
+        (None, "member,reader", False),
+        (None, "", False),
+        ('"context_is_admin": "role:ha_operator"', "ha_operator", True),
+        ('"context_is_admin": "role:ha_operator"', "admin", False),
+        ('"admin_api": "role:reader"', "reader", True),
+    ],
+)
+def test_who_is_an_administrator(
+    conf: cfg.ConfigOpts, policy_file: Path, rule: str | None, roles: str, allowed: bool
+) -> None:
+    policy_file.write_text(rule or "")
+    rules = Policy(conf)
+    caller = rules.identify({"HTTP_X_ROLES": roles, "HTTP_X_USER_ID": "u"})
+
+    if allowed:
+        rules.authorize("os_masakari_api:notifications:create", caller)
+    else:
+        with pytest.raises(Exception, match="notifications:create"):
+            rules.authorize("os_masakari_api:notifications:create", caller)
+
+
+def test_what_needs_no_token(app: WSGIApplication) -> None:
+    for path in ("/", "/healthcheck", "/v1/openapi.json"):
+        assert testing.simulate_get(app, path).status_code == 200

@@ -1,0 +1,72 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Generated requests, by what doc/openapi.json declares; SCHEMATHESIS_EXAMPLES says how many.
+
+At least what must hold for each: no 5xx, a declared status, the declared
+media type, headers and body, and a 4xx for what the schemas forbid.
+"""
+
+import os
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode, checks
+
+from hacore.api import openapi
+
+from .conftest import Client
+
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "10"))  # for each operation
+
+#: It wants every request accepted that fits the schema: Nova must know the host, too.
+LEFT_OUT = [checks.positive_data_acceptance]
+
+
+#: What is against a schema may also be too large.
+REFUSALS = [400, 401, 403, 404, 405, 406, 409, 413, 415, 503]
+CONFIG = schemathesis.Config.from_dict(
+    {"checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}}}
+)
+
+
+@pytest.fixture
+def api(app: WSGIApplication) -> Any:
+    # something to find
+    client = Client(app)
+    client.host(client.segment())
+    client.notification()
+    document = openapi.document()
+    del document["security"]  # there are no tokens here
+    schema = schemathesis.openapi.from_dict(document, config=CONFIG)
+    schema.app = app
+    return schema
+
+
+OPERATIONS = [
+    (method.upper(), path)
+    for path, methods in openapi.document()["paths"].items()
+    for method in methods
+]
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
+def test_generated_requests(api: Any, method: str, path: str, mode: GenerationMode) -> None:
+    @given(case=api[path][method].as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    def ask(case: schemathesis.Case) -> None:
+        case.call_and_validate(excluded_checks=LEFT_OUT)
+
+    try:
+        ask()
+    except Unsatisfiable:
+        pytest.skip("nothing that this takes can be against its schema")

@@ -1,0 +1,284 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Who may import whom, and who may use which library; `hacore/__init__.py` draws the map.
+
+Every import counts, also inside functions and under TYPE_CHECKING.  What is
+wrong is told in one sentence: the module and line, the import, the rule.
+"""
+
+import ast
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+_BOTTOM = {"clock", "errors", "states"}
+_DOORS = {"db", "events", "nova", "rpc"}  # to the world; none needs another
+
+#: What each part of hacore may import of hacore, besides itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "clock": set(),
+    "errors": set(),
+    "states": set(),
+    "concurrency": set(),
+    "conf": _BOTTOM,
+    **{door: _BOTTOM | {"conf"} for door in _DOORS},
+    "policies": _BOTTOM | {"conf"},
+    "tasks": _BOTTOM | _DOORS | {"conf"},
+    "engine": _BOTTOM | _DOORS | {"conf", "tasks"},
+    "api": _BOTTOM | _DOORS | {"conf", "policies"},
+    "sandbox": {"clock"},
+}
+MAY_IMPORT["cmd"] = set(MAY_IMPORT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reserved:
+    """Libraries that few may use.
+
+    ``owners``: parts of hacore; ``exceptions``: module to the one name in them it may import.
+    """
+
+    libraries: frozenset[str]
+    owners: frozenset[str]
+    rule: str
+    exceptions: tuple[tuple[str, str], ...] = ()
+
+
+RESERVED = (
+    Reserved(
+        frozenset({"novaclient", "keystoneauth1"}),
+        frozenset({"nova"}),
+        "only hacore.nova talks to Nova (hacore.conf.nova may import keystoneauth1.loading)",
+        (("hacore.conf.nova", "keystoneauth1.loading"),),
+    ),
+    Reserved(
+        frozenset({"eventlet"}),
+        frozenset({"concurrency"}),
+        "only hacore.concurrency names eventlet; all other code uses threading",
+    ),
+    Reserved(
+        frozenset({"sqlalchemy", "alembic", "oslo_db"}),
+        frozenset({"db"}),
+        "only hacore.db speaks to the database (hacore.conf may import oslo_db.options)",
+        (("hacore.conf", "oslo_db.options"),),
+    ),
+    Reserved(
+        frozenset({"taskflow"}),
+        frozenset({"engine", "tasks"}),
+        "only hacore.engine and hacore.tasks know taskflow",
+    ),
+)
+
+_CONF = "oslo_config.cfg.CONF"
+
+
+def problems(root: pathlib.Path) -> list[str]:
+    """Return a sentence for every import below ``root``/hacore that breaks a rule."""
+    found = []
+    for path in sorted((root / "hacore").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        package = path.name == "__init__.py"
+        module = ".".join(parts[:-1] if package else parts)
+        tree = ast.parse(path.read_text(), str(path))
+        found += [
+            f"{module} (line {line}) imports {name}: {rule}."
+            for line, name in sorted(_imports(tree, module, package))
+            if (rule := _broken(module, name))
+        ]
+    return found
+
+
+def _broken(module: str, name: str) -> str | None:
+    """Return the rule that the import of `name` in `module` breaks, or None."""
+    part = _part(module)
+    if part not in MAY_IMPORT and part:
+        return f"hacore.{part} is new; say in tests/unit/test_layers.py what it may import"
+    if name == _CONF or name.startswith(f"{_CONF}."):
+        return None if part == "cmd" else "only hacore.cmd touches the global configuration"
+    library, _, rest = name.partition(".")
+    if library == "hacore":
+        target = rest.partition(".")[0]
+        if target in {"", part} or target in MAY_IMPORT.get(part, set()):
+            return None
+        allowed = ", ".join(sorted(MAY_IMPORT.get(part, set()))) or "nothing"
+        return f"{part or 'hacore itself'} may import of hacore only itself and {allowed}"
+    for reserved in RESERVED:
+        if library in reserved.libraries and part not in reserved.owners:
+            if (module, ".".join(name.split(".")[:2])) in reserved.exceptions:
+                return None
+            return reserved.rule
+    return None
+
+
+def _part(module: str) -> str:
+    """Return the part of hacore that a module belongs to; "" for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def _imports(tree: ast.Module, module: str, package: bool) -> Iterator[tuple[int, str]]:
+    """Yield line and full dotted name of everything that a module imports."""
+    aliases: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = alias.name
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            origin = _origin(node, module, package)
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = f"{origin}.{alias.name}"
+                yield node.lineno, f"{origin}.{alias.name}"
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"importlib.import_module", "import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield node.lineno, str(node.args[0].value)
+    # cfg.CONF is no import, but as global as one
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "CONF":
+            yield node.lineno, f"{aliases.get(ast.unparse(node.value), '')}.CONF"
+
+
+def _origin(node: ast.ImportFrom, module: str, package: bool) -> str:
+    """Return the package of a ``from`` import, a relative one resolved."""
+    if not node.level:
+        return node.module or ""
+    parents = module.split(".")
+    parents = parents[: len(parents) - node.level + (1 if package else 0)]
+    return ".".join([*parents, *filter(None, [node.module])])
+
+
+def test_layers() -> None:
+    assert problems(ROOT) == []
+
+
+ENGINE_MAY = "clock, conf, db, errors, events, nova, rpc, states, tasks"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "sentence"),
+    [
+        (
+            "engine.flows",
+            "import os\nfrom hacore.api import app\n",
+            "hacore.engine.flows (line 2) imports hacore.api.app: engine may import of hacore "
+            f"only itself and {ENGINE_MAY}.",
+        ),
+        (
+            "api.app",
+            "def f():\n    import hacore.engine.queue\n",
+            "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
+            "itself and clock, conf, db, errors, events, nova, policies, rpc, states.",
+        ),
+        (
+            "db.segments",
+            "from ..nova import Nova\n",
+            "hacore.db.segments (line 1) imports hacore.nova.Nova: db may import of hacore only "
+            "itself and clock, conf, errors, states.",
+        ),
+        (
+            "sandbox.cloud",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hacore import errors\n",
+            "hacore.sandbox.cloud (line 3) imports hacore.errors: sandbox may import of hacore "
+            "only itself and clock.",
+        ),
+        (
+            "clock",
+            "from hacore import states\n",
+            "hacore.clock (line 1) imports hacore.states: clock may import of hacore only itself "
+            "and nothing.",
+        ),
+        (
+            "api.hosts",
+            "import sqlalchemy.orm as orm\n",
+            "hacore.api.hosts (line 1) imports sqlalchemy.orm: only hacore.db speaks to the "
+            "database (hacore.conf may import oslo_db.options).",
+        ),
+        (
+            "conf",
+            "from oslo_db import exception\n",
+            "hacore.conf (line 1) imports oslo_db.exception: only hacore.db speaks to the "
+            "database (hacore.conf may import oslo_db.options).",
+        ),
+        (
+            "tasks.host",
+            "from novaclient import client\n",
+            "hacore.tasks.host (line 1) imports novaclient.client: only hacore.nova talks to Nova "
+            "(hacore.conf.nova may import keystoneauth1.loading).",
+        ),
+        (
+            "conf.nova",
+            "from keystoneauth1 import session\n",
+            "hacore.conf.nova (line 1) imports keystoneauth1.session: only hacore.nova talks to "
+            "Nova (hacore.conf.nova may import keystoneauth1.loading).",
+        ),
+        (
+            "rpc",
+            "import importlib\nimportlib.import_module('eventlet.green.os')\n",
+            "hacore.rpc (line 2) imports eventlet.green.os: only hacore.concurrency names "
+            "eventlet; all other code uses threading.",
+        ),
+        (
+            "cmd.manage",
+            "from taskflow import engines\n",
+            "hacore.cmd.manage (line 1) imports taskflow.engines: only hacore.engine and "
+            "hacore.tasks know taskflow.",
+        ),
+        (
+            "db.engine",
+            "from oslo_config import cfg as options\nurl = options.CONF.database.connection\n",
+            "hacore.db.engine (line 2) imports oslo_config.cfg.CONF: only hacore.cmd touches the "
+            "global configuration.",
+        ),
+        (
+            "conf.api",
+            "from oslo_config.cfg import CONF\n",
+            "hacore.conf.api (line 1) imports oslo_config.cfg.CONF: only hacore.cmd touches the "
+            "global configuration.",
+        ),
+        (
+            "helpers",
+            "import os\n",
+            "hacore.helpers (line 1) imports os: hacore.helpers is new; say in "
+            "tests/unit/test_layers.py what it may import.",
+        ),
+    ],
+)
+def test_a_wrong_import_is_named(
+    tmp_path: pathlib.Path, module: str, source: str, sentence: str
+) -> None:
+    write(tmp_path, module, source)
+    assert problems(tmp_path) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("conf.nova", "from keystoneauth1 import loading\n"),
+        ("conf.nova", "from keystoneauth1.loading import adapter\n"),
+        ("conf", "from oslo_db import options as db_options\n"),
+        ("db.engine", "import sqlalchemy as sa\nfrom oslo_db.sqlalchemy import enginefacade\n"),
+        ("engine.flows", "from hacore.tasks.base import Task\nfrom taskflow import task\n"),
+        ("cmd.launch", "from oslo_config import cfg\nconf = cfg.CONF\n"),
+        ("cmd.sandbox", "from hacore.sandbox.cloud import Cloud\n"),
+        ("sandbox.cloud", "from hacore.sandbox import model\nfrom hacore.clock import Clock\n"),
+        ("concurrency", "import eventlet\n"),
+    ],
+)
+def test_a_right_import_is_let_through(tmp_path: pathlib.Path, module: str, source: str) -> None:
+    write(tmp_path, module, source)
+    assert problems(tmp_path) == []
+
+
+def write(root: pathlib.Path, module: str, source: str) -> None:
+    """Write the source of a module of a hacore below `root`."""
+    path = root.joinpath("hacore", *module.split("."))
+    is_package = module in {"conf", "db", "api", "engine", "tasks", "cmd", "sandbox"}
+    path = path / "__init__.py" if is_package else path.with_suffix(".py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
