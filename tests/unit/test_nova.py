@@ -53,7 +53,7 @@ def test_the_microversion_is_agreed_on(
 
 def test_a_nova_that_is_too_old_is_named(make_nova: MakeNova) -> None:
     nova, *_ = make_nova(max_microversion=(2, 38))
-    with pytest.raises(errors.NovaError, match="up to 2.38; hacore needs 2.53"):
+    with pytest.raises(errors.NovaError, match=r"up to 2\.38; hacore needs 2\.53"):
         nova.log_in()
 
 
