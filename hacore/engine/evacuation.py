@@ -132,13 +132,15 @@ class Evacuation:
     def _dispatch(self) -> None:
         while self._waiting and self._window.take(len(self._flights), self._most):
             move = self._waiting.popleft()
-            call = self._pool.submit(
-                self._mover.start,
-                move,
-                self._instances.get(move.instance_uuid),
-                self._newest.get(move.instance_uuid),
-            )
+            call = self._pool.submit(self._start, move)
             self._flights.append(_Flight(move, call, self._clock.monotonic()))
+
+    def _start(self, move: Move) -> tuple[Verdict | None, float]:
+        """Call; return what `Mover.start` does, and when; runs on the pool."""
+        verdict = self._mover.start(
+            move, self._instances.get(move.instance_uuid), self._newest.get(move.instance_uuid)
+        )
+        return verdict, self._clock.monotonic()
 
     # -------------------------------------------------------------- watch
 
@@ -210,12 +212,12 @@ class Evacuation:
     def _answer(self, flight: _Flight) -> Verdict | None:
         """Take in what the call came to."""
         call, flight.call = flight.call, None
-        flight.since = self._clock.monotonic()
+        verdict: Verdict | None = None
         try:
-            verdict: Verdict | None = call.result()
+            verdict, flight.since = call.result()
         except NovaOutcomeUnknown as exc:
             LOG.warning("instance %s: %s; looking for its record", flight.move.instance_uuid, exc)
-            flight.unknown = True
+            flight.unknown, flight.since = True, self._clock.monotonic()
             return None
         flight.accepted = verdict is None
         return verdict

@@ -94,7 +94,7 @@ class Recoverer:
         self._clock = clock
         self._flows = flows
         self._calls = calls
-        self._window = Window()
+        self._window = Window(conf.verify_interval)
         self._watcher = Watcher(clock, conf.verify_interval)
 
     def recover(self, claim: Claim, lease: Lease) -> None:

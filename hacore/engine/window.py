@@ -3,8 +3,8 @@
 
 More in flight than Nova works on only wait in its queues, and every customer
 waits for the last one; fewer leave it idle.  As TCP Vegas does, the window
-compares how long evacuations take with how long the quickest one took: the
-part above is waiting, and ``size * waiting / time`` of them are queued.  It
+compares how long evacuations take with how long they took when they took least:
+the part above is waiting, and ``size * waiting / time`` of them are queued.  It
 grows while few are queued and shrinks while many are, so it follows a Nova that
 slows down or speeds up.  One window serves all recoveries of an engine; the
 windows of several engines settle beside each other, for each sees the queue
@@ -23,20 +23,29 @@ START = 6.0
 FEW = 3.0
 #: ...and no more than this.
 MANY = 5.0
-#: The quickest time is forgotten by so much per verdict: Nova may have changed.
+#: The least time is forgotten by so much per verdict: Nova may have changed.
 _FORGET = 1.002
-#: Weight of the newest time in the average.
-_NEWEST = 0.3
+#: Weight of the newest time in the average: evacuations differ among themselves.
+_NEWEST = 0.2
+#: Verdicts before the average means something.
+_FIRST = 3
 
 
 class Window:
-    """The window of one engine; used by the threads of all its recoveries."""
+    """The window of one engine; used by the threads of all its recoveries.
 
-    def __init__(self) -> None:
+    :param interval_s: between two looks at Nova: by half of it, on average, a
+        verdict is seen late, which is no waiting of Nova's.
+    """
+
+    def __init__(self, interval_s: float) -> None:
         self._lock = threading.Lock()
+        self._late_s = interval_s / 2
         self._size = START
-        self._quickest_s: float | None = None
+        self._least_s = float("inf")
         self._usual_s: float | None = None
+        self._verdicts = 0
+        self._limits = False  # somebody has waited for room since there was some
         self._recoveries = 0
         self._in_flight = 0
 
@@ -66,7 +75,8 @@ class Window:
         """
         with self._lock:
             share = max(1.0, self._size / max(1, self._recoveries))
-            if mine >= most or (mine >= share and self._in_flight >= self._size):
+            self._limits = mine >= share and self._in_flight >= self._size
+            if mine >= most or self._limits:
                 return False
             self._in_flight += 1
             return True
@@ -87,26 +97,28 @@ class Window:
         :param most: that one recovery may have in flight.
         """
         with self._lock:
-            seconds = max(seconds, 0.001)
-            quickest = self._quickest_s * _FORGET if self._quickest_s else seconds
-            self._quickest_s = quickest = min(quickest, seconds)
+            seconds = max(seconds - self._late_s, 0.001)
             usual = self._usual_s if self._usual_s is not None else seconds
             self._usual_s = usual = usual + _NEWEST * (seconds - usual)
-            queued = self._size * (1 - min(1.0, quickest / usual))
+            self._verdicts += 1
+            if self._verdicts < _FIRST:
+                return
+            self._least_s = least = min(self._least_s * _FORGET, usual)
+            queued = self._size * (1 - least / usual)
             was = self._size
-            if queued < FEW and self._in_flight >= self._size - 1:
+            if queued < FEW and self._limits:
                 self._size += 1.0  # doubles in the time of one evacuation
             elif queued > MANY:
-                self._size -= 1.0 / self._size * (queued - MANY)
+                self._size -= (queued - MANY) / self._size
             self._size = min(max(self._size, 1.0), float(most * max(1, self._recoveries)))
-            if int(was) != int(self._size):
-                LOG.debug(
-                    "window %d: evacuations take %.1f s, the quickest %.1f s, %.1f are queued",
-                    self._size,
-                    usual,
-                    quickest,
-                    queued,
-                )
+        if int(was) != int(self._size):
+            LOG.debug(
+                "window %d: evacuations take %.1f s, at least %.1f s, %.1f are queued",
+                self._size,
+                usual,
+                least,
+                queued,
+            )
 
     def overloaded(self) -> None:
         """Nova answers that it is busy, or with errors: have half as many in flight."""

@@ -1,0 +1,336 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""A failure comes in over REST and hacore recovers from it: real Nova, Keystone and clients.
+
+The API runs under gunicorn with two processes, the engine by itself, on MariaDB and
+RabbitMQ.  What became of the instances is read from Nova.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.e2e.clients import Hacore, OpenStack, Refused, now, seconds
+from tests.e2e.daemons import wait_for
+from tests.e2e.deployment import Deployment
+from tests.e2e.ministack import Ministack
+from tests.e2e.reporting import Figures
+
+pytestmark = pytest.mark.e2e
+
+DEAD = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
+RUNNING, SHUTDOWN = 1, 4
+
+Deploy = Callable[..., Deployment]
+HacoreAt = Callable[[Deployment], Hacore]
+
+
+def check_all_moved(
+    real: Ministack, hacore: Hacore, notification: Any, instances: list[str], *hosts: str
+) -> None:
+    """Active elsewhere, unlocked, evacuated once; and hacore says the same of each."""
+    assert notification["status"] == "finished", notification
+    seen = real.see(*instances)
+    assert set(seen) == set(instances)
+    for instance in seen.values():
+        assert (instance.vm_state, instance.power_state) == ("active", RUNNING)
+        assert instance.task_state is None
+        assert instance.host not in hosts
+        assert not instance.locked
+    check_evacuated_once(real, instances)
+    moves = hacore.moves(notification["notification_uuid"])
+    assert {(move["instance_uuid"], move["status"], move["dest_host"]) for move in moves} == {
+        (uuid, "succeeded", instance.host) for uuid, instance in seen.items()
+    }
+    assert all(move["start_time"] <= move["end_time"] for move in moves)
+
+
+def check_evacuated_once(real: Ministack, instances: list[str]) -> None:
+    records = real.evacuations()
+    assert {uuid: len(records.get(uuid, ())) for uuid in instances} == dict.fromkeys(instances, 1)
+
+
+def check_steps(notification: Any, *names: str) -> None:
+    """All of them, in this order, complete."""
+    steps = notification["recovery_workflow_details"]
+    assert [(step["name"], step["state"], step["progress"]) for step in steps] == [
+        (name, "SUCCESS", 1.0) for name in names
+    ]
+    assert all(step["progress_details"] for step in steps)
+
+
+HOST_STEPS = (
+    "DisableComputeServiceTask",
+    "PrepareHAEnabledInstancesTask",
+    "EvacuateInstancesTask",
+)
+
+
+def test_a_host_dies(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    deployment = deploy()
+    segment = openstack("segment", "create", "rack", "auto", "COMPUTE")["uuid"]
+    for host in real.hosts:
+        openstack("segment", "host", "create", host, "COMPUTE", "SSH", segment)
+    instances = real.boot(10, "compute1")
+
+    real.kill("compute1")
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    hacore = hacore_at(deployment)
+    assert hacore.wait_until_ended(uuid)["message"] == "10 evacuated, 0 skipped."
+
+    shown = openstack("notification", "show", uuid)
+    check_all_moved(real, hacore, shown, instances, "compute1")
+    check_steps(shown, *HOST_STEPS)
+    listed = openstack("notification", "vmove", "list", uuid)
+    assert Counter(row["status"] for row in listed) == {"succeeded": 10}
+    service = real.service("compute1")
+    assert (service.status, service.state) == ("disabled", "down")
+    assert service.disabled_reason == "Masakari detected host failed."
+    (host,) = openstack("segment", "host", "list", segment, "--filters", "on_maintenance=True")
+    assert host["name"] == "compute1"
+    figures.add(f"10 instances, host killed at once before: {seconds(shown):.1f} s to finished")
+
+
+def test_an_instance_crashes(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    hacore = hacore_at(deploy())
+    hacore.make_segment(real.hosts)
+    (instance,) = real.boot(1, "compute2")
+
+    payload = {"instance_uuid": instance, "event": "LIFECYCLE"}
+    uuid = openstack.notify("VM", "compute2", {**payload, "vir_domain_event": "STOPPED_FAILED"})
+    hacore.wait_until_ended(uuid)
+
+    shown = openstack("notification", "show", uuid)
+    assert shown["status"] == "finished", shown
+    check_steps(shown, "StopInstanceTask", "StartInstanceTask", "ConfirmInstanceActiveTask")
+    seen = real.see(instance)[instance]
+    assert (seen.vm_state, seen.task_state, seen.host) == ("active", None, "compute2")
+    assert not seen.locked
+    actions = [each.action for each in real.nova.instance_action.list(instance)]
+    assert sorted(actions) == ["create", "start", "stop"]
+    figures.add(f"{seconds(shown):.1f} s to finished")
+
+
+def test_nova_compute_dies_and_then_its_host(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    hacore = hacore_at(deploy())
+    segment = hacore.make_segment(real.hosts)
+    instances = real.boot(2, "compute1")
+
+    real.kill("compute1")
+    payload = {"process_name": "nova-compute", "event": "STOPPED"}
+    uuid = openstack.notify("PROCESS", "compute1", payload)
+    hacore.wait_until_ended(uuid)
+
+    shown = openstack("notification", "show", uuid)
+    assert shown["status"] == "finished", shown
+    check_steps(shown, "DisableComputeNodeTask", "ConfirmComputeNodeDisabledTask")
+    service = real.service("compute1")
+    assert service.status == "disabled"
+    assert service.disabled_reason == "Masakari detected process failed."
+    assert hacore.hosts(segment)["compute1"]["on_maintenance"] is True
+    assert {seen.host for seen in real.see(*instances).values()} == {"compute1"}
+    assert real.evacuations().keys().isdisjoint(instances)
+    figures.add(f"{seconds(shown):.1f} s to finished")
+
+    then = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    ended = hacore.wait_until_ended(then)
+    check_all_moved(real, hacore, ended, instances, "compute1")
+
+
+def test_the_engine_is_killed_in_the_middle(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    deployment = deploy(claim_lease=6, claim_poll_interval=1)
+    hacore = hacore_at(deployment)
+    hacore.make_segment(real.hosts)
+    instances = real.boot(10, "compute1")
+    real.slow_down(2, "compute2", "compute3", "compute4")
+
+    real.kill("compute1")
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+
+    def in_the_middle() -> bool:
+        counts = Counter(move["status"] for move in hacore.moves(uuid))
+        return counts["succeeded"] >= 1 and counts["ongoing"] >= 1
+
+    wait_for("some to be evacuated and some not yet", in_the_middle, 60, 0.1)
+    deployment.engines["engine"].kill()
+    killed_at = time.monotonic()
+    left = Counter(move["status"] for move in hacore.moves(uuid))
+    assert left["ongoing"] + left["pending"] >= 1, left
+    locked = sum(seen.locked for seen in real.see(*instances).values())
+
+    again = deployment.start_engine()
+    again.wait_until_it_says("Taken over by", 60)
+    taken_s = time.monotonic() - killed_at
+    shown = hacore.wait_until_ended(uuid)
+
+    check_all_moved(real, hacore, shown, instances, "compute1")
+    check_steps(shown, *HOST_STEPS)
+    figures.add(
+        f"killed with {dict(left)}, {locked} locked; taken over after {taken_s:.1f} s, "
+        f"{time.monotonic() - killed_at:.1f} s from the kill to finished, "
+        f"{seconds(shown):.1f} s in all"
+    )
+
+
+def test_the_engine_is_restarted_in_the_middle(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    """SIGTERM, as in an upgrade: another engine continues at once, whatever the lease."""
+    deployment = deploy(claim_lease=300, claim_poll_interval=1)
+    hacore = hacore_at(deployment)
+    hacore.make_segment(real.hosts)
+    instances = real.boot(10, "compute1")
+    real.slow_down(2, "compute2", "compute3", "compute4")
+
+    real.kill("compute1")
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    wait_for(
+        "some to be under way",
+        lambda: any(move["status"] == "ongoing" for move in hacore.moves(uuid)),
+        60,
+        0.1,
+    )
+    began = time.monotonic()
+    assert deployment.engines["engine"].end() == 0
+    ended_s = time.monotonic() - began
+    assert hacore.notification(uuid)["status"] == "running"
+    deployment.start_engine()
+    shown = hacore.wait_until_ended(uuid)
+
+    check_all_moved(real, hacore, shown, instances, "compute1")
+    check_steps(shown, *HOST_STEPS)
+    figures.add(f"engine ended {ended_s:.1f} s after SIGTERM, {seconds(shown):.1f} s in all")
+
+
+def test_instances_get_the_state_back_that_they_had(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    hacore = hacore_at(deploy())
+    hacore.make_segment(real.hosts)
+    active, stopped, paused, broken, owned = real.boot(5, "compute1")
+    (plain,) = real.boot(1, "compute1", ha=False)
+    servers = real.nova.servers
+    servers.stop(stopped)
+    servers.pause(paused)
+    servers.reset_state(broken, "error")
+    servers.lock(owned, reason="mine")
+    real.wait_for_state(stopped, "stopped")
+    real.wait_for_state(paused, "paused")
+
+    real.kill("compute1")
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    shown = hacore.wait_until_ended(uuid)
+
+    assert (shown["status"], shown["message"]) == ("finished", "6 evacuated, 0 skipped.")
+    seen = real.see()
+    assert {
+        uuid: (each.vm_state, each.power_state, each.locked) for uuid, each in seen.items()
+    } == {
+        active: ("active", RUNNING, False),
+        stopped: ("stopped", SHUTDOWN, False),
+        paused: ("stopped", SHUTDOWN, False),
+        broken: ("error", SHUTDOWN, False),
+        owned: ("active", RUNNING, True),
+        plain: ("active", RUNNING, False),
+    }
+    assert servers.get(owned).locked_reason == "mine"
+    assert "compute1" not in {each.host for each in seen.values()}
+    check_evacuated_once(real, list(seen))
+    moves = hacore.moves(uuid)
+    assert {move["status"] for move in moves} == {"succeeded"}
+    assert max(moves, key=lambda move: move["start_time"])["instance_uuid"] == plain
+    figures.add(f"{seconds(shown):.1f} s to finished")
+
+
+def test_two_hosts_die_at_once(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    hacore = hacore_at(deploy())
+    hacore.make_segment(real.hosts)
+    hosts = ("compute1", "compute2")
+    instances = {host: real.boot(5, host) for host in hosts}
+
+    real.kill(*hosts)
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda host: openstack.notify("COMPUTE_HOST", host, DEAD), hosts)
+    ended = [hacore.wait_until_ended(uuid) for uuid in made]
+
+    for host, notification in zip(hosts, ended, strict=True):
+        check_all_moved(real, hacore, notification, instances[host], *hosts)
+    first, second = ended
+    assert first["created_at"] < second["updated_at"]  # side by side, not one after the other
+    assert second["created_at"] < first["updated_at"]
+    figures.add(f"5 instances each: {seconds(first):.1f} s and {seconds(second):.1f} s")
+
+
+def test_the_same_notification_twice(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt
+) -> None:
+    hacore = hacore_at(deploy())
+    hacore.make_segment(real.hosts)
+    instances = real.boot(3, "compute1")
+
+    real.kill("compute1")
+    command = ("notification", "create", "COMPUTE_HOST", "compute1", now(), json.dumps(DEAD))
+    uuid = openstack(*command)["notification_uuid"]
+    with pytest.raises(Refused, match="409") as refused:
+        openstack(*command)
+    assert "ConflictException" in str(refused.value) or "Conflict" in str(refused.value)
+
+    ended = hacore.wait_until_ended(uuid)
+    check_all_moved(real, hacore, ended, instances, "compute1")
+    assert len(hacore.notifications()) == 1
+
+
+def test_a_notification_waits_for_an_engine(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    deployment = deploy(engine=False)
+    hacore = hacore_at(deployment)
+    hacore.make_segment(real.hosts)
+    instances = real.boot(3, "compute1")
+
+    real.kill("compute1")
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    assert openstack("notification", "show", uuid)["status"] == "new"
+    began = time.monotonic()
+    deployment.start_engine()
+
+    ended = hacore.wait_until_ended(uuid)
+    check_all_moved(real, hacore, ended, instances, "compute1")
+    figures.add(f"{time.monotonic() - began:.1f} s from the start of the engine to finished")
+
+
+def test_a_host_that_is_up_is_left_alone(
+    real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
+) -> None:
+    hacore = hacore_at(deploy(wait_period_after_service_update=5))
+    segment = hacore.make_segment(real.hosts)
+    instances = real.boot(3, "compute1")
+
+    uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
+    shown = hacore.wait_until_ended(uuid)
+
+    assert shown["status"] == "error"
+    assert "Nova still sees nova-compute on compute1 as up after 5 s" in shown["message"]
+    assert 5 <= seconds(shown) < 10
+    service = real.service("compute1")
+    assert (service.status, service.state, service.disabled_reason) == ("enabled", "up", None)
+    assert hacore.hosts(segment)["compute1"]["on_maintenance"] is False
+    assert hacore.moves(uuid) == []
+    for seen in real.see(*instances).values():
+        assert (seen.vm_state, seen.host, seen.locked) == ("active", "compute1", False)
+    assert real.evacuations().keys().isdisjoint(instances)
+    figures.add(f"{seconds(shown):.1f} s to error")
