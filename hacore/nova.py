@@ -43,6 +43,9 @@ OLDEST_MICROVERSION = api_versions.APIVersion("2.53")
 _LOCK_REASON = api_versions.APIVersion("2.73")
 _MIGRATIONS_SINCE = api_versions.APIVersion("2.59")
 
+#: Seconds to wait for the answer to a disable; nova-compute, where it lives, gives it in one.
+_DISABLE_ANSWER_S = 3.0
+
 _POOL_SIZE = 64  # connections kept; more than any engine's threads use at a time
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.25, 10.0
 _BUSY = frozenset({429})
@@ -232,11 +235,25 @@ class Nova:
         return next((_service(row) for row in rows if row.host == host), None)
 
     def disable_service(self, service: Service, reason: str) -> None:
-        """Keep the scheduler from placing instances there."""
-        self._repeat(
-            lambda: self._client.services.disable_log_reason(service.id, reason),
-            f"disable nova-compute on {service.host}",
-        )
+        """Keep the scheduler from placing instances there.
+
+        Nova writes this down and then, of a host that it holds for up, waits for
+        nova-compute to take note: for its rpc_response_timeout (60 s) where that has
+        just died (nova: compute/api.py, _update_compute_provider_status).  So the
+        answer is not waited for for long; what was written is read.
+        """
+        path = f"/os-services/{service.id}"
+        body = {"status": "disabled", "disabled_reason": reason}
+
+        def disable() -> None:
+            try:
+                self._client.client.put(path, body=body, timeout=_DISABLE_ANSWER_S)
+            except ks_exc.ConnectTimeout:
+                rows = self._client.services.list(host=service.host, binary="nova-compute")
+                if not any(row.id == service.id and row.status == "disabled" for row in rows):
+                    raise
+
+        self._repeat(disable, f"disable nova-compute on {service.host}")
 
     def enable_service(self, service: Service) -> None:
         """Let the scheduler place instances there."""

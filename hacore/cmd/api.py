@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.one_sentence("hacore-api"):
         conf = launch.configure("hacore-api", argv)
         launch.check_api(conf)
+        launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
     launch.run(conf, [Api(conf, SystemClock(), notify)])

@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.one_sentence("hacore-engine"):
         conf = launch.configure("hacore-engine", argv)
         Flows(conf)
+        launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=True)
     launch.run(conf, [Engine(conf, SystemClock(), notify)])

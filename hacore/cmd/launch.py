@@ -8,13 +8,17 @@ standard error and exit status 1.
 import contextlib
 import importlib.metadata
 import ipaddress
+import logging
 import os
+import re
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 from oslo_messaging import opts as messaging_opts
@@ -31,6 +35,8 @@ LOG = log.getLogger(__name__)
 
 #: Seconds that a start waits for Keystone and Nova before it says that they are away.
 _LOGIN_PATIENCE_S = 5
+#: What a worker that cannot start sends to the process that launched it.
+_GIVE_UP = signal.SIGUSR1
 
 
 class Part(Protocol):
@@ -49,15 +55,20 @@ def one_sentence(prog: str) -> Iterator[None]:
     try:
         yield
     except HacoreError as exc:
-        sys.exit(f"{prog}: {exc}")
+        reason = str(exc)
     except cfg.ConfigFilesNotFoundError as exc:
-        sys.exit(f"{prog}: There is no configuration file {', '.join(exc.config_files)}.")
+        names = ", ".join(exc.config_files)
+        reason = f"There is no configuration file {names}; --config-file names another."
     except cfg.ConfigFilesPermissionDeniedError as exc:
-        sys.exit(f"{prog}: The configuration file {exc.config_files} cannot be read by this user.")
+        names = ", ".join(exc.config_files)
+        reason = f"This user may not read the configuration file {names}; let it, or run as hacore."
     except cfg.ConfigFileParseError as exc:
-        sys.exit(f"{prog}: {' '.join(str(exc).split())}")
+        reason = f"The configuration file {exc.config_file} cannot be read: {exc.msg}; correct it."
     except cfg.Error as exc:
-        sys.exit(f"{prog}: {exc}")
+        reason = f"The configuration is wrong: {exc}."
+    else:
+        return
+    sys.exit(f"{prog}: {' '.join(reason.split())}")
 
 
 def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts:
@@ -71,16 +82,25 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
     for group, options in [*service.list_opts(), *messaging_opts.list_opts()]:
         if group is None:
             conf.register_opts(options)
-    conf(
-        list(argv),
-        project="hacore",
-        prog=prog,
-        version=importlib.metadata.version("hacore"),
-    )
+    try:
+        conf(
+            list(argv),
+            project="hacore",
+            prog=prog,
+            version=importlib.metadata.version("hacore"),
+        )
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"A configuration file cannot be read: {exc}.") from exc
     for name, value in defaults.items():
         conf.set_default(name, value)
-    log.setup(conf, "hacore")
     hacore_conf.check(conf)
+    try:
+        log.setup(conf, "hacore")
+    except (OSError, log.LogConfigError) as exc:
+        raise ConfigError(
+            f"The log cannot be written: {exc}; correct [DEFAULT] log_file, log_dir or "
+            f"log_config_append in {hacore_conf.files(conf)}."
+        ) from exc
     return conf
 
 
@@ -91,21 +111,85 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
     """
     if not conf.database.connection:
         raise ConfigError(
-            "Option [database] connection is not set, for example to "
-            "mysql+pymysql://hacore:secret@dbhost/hacore."
+            f"Option [database] connection is not set in {hacore_conf.files(conf)}; set it, for "
+            "example, to mysql+pymysql://hacore:secret@dbhost/hacore."
         )
+    # systemd starts us again: better than to try for minutes and say nothing
+    conf.set_override("max_retries", 0, group="database")
     try:
-        db = Database(conf.database)
-        if create:
-            schema.sync(db)
-        schema.check(db)
-        db.dispose()
-    except ValueError as exc:
-        raise ConfigError(f"Option [database] connection is wrong: {exc}.") from exc
+        with _quiet():
+            db = Database(conf.database)
+            if create:
+                schema.sync(db)
+            schema.check(db)
+            db.dispose()
+    except ConfigError:
+        raise
+    except HacoreError as exc:
+        raise ConfigError(
+            f"{str(exc).rstrip('.')}; check [database] connection, and the database server."
+        ) from exc
+    except Exception as exc:  # what a driver raises is nowhere written; there may be none
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise ConfigError(
+            f"Option [database] connection does not work: {reason}; check it, and the database "
+            "server."
+        ) from exc
+    finally:
+        conf.clear_override("max_retries", group="database")
+
+
+def check_bus(conf: cfg.ConfigOpts) -> None:
+    """Raise unless the message bus has a driver; whether it runs shows later."""
+    try:
+        with _quiet():
+            oslo_messaging.get_rpc_transport(conf).cleanup()
+    except oslo_messaging.MessagingException as exc:
+        raise ConfigError(f"Option [DEFAULT] transport_url is wrong: {exc}.") from exc
 
 
 def check_api(conf: cfg.ConfigOpts) -> None:
-    """Raise when the API would be open to anybody who reaches it."""
+    """Raise when the API could not work, or would be open to anybody who reaches it."""
+    # here, for an engine does without them
+    from hacore.api.app import make_app
+    from hacore.api.context import Policy
+
+    _check_exposure(conf)
+    try:
+        Policy(conf)
+    except ConfigError as exc:
+        name = conf.oslo_policy.policy_file
+        raise ConfigError(
+            f"{str(exc).rstrip('.')}; correct {conf.find_file(name) or name} ([oslo_policy] "
+            "policy_file) or what is in policy_dirs."
+        ) from exc
+    if conf.auth_strategy == "keystone":
+        hacore_conf.nova.check_login(conf, "keystone_authtoken")
+    hacore_conf.nova.check(conf)
+    try:
+        with _quiet():
+            make_app(conf, Database(conf.database), Nova(conf), lambda: None)
+    except (cfg.Error, ValueError):
+        hacore_conf.check(conf)  # the libraries' options are registered now
+        raise
+    hacore_conf.check(conf)
+    try:
+        socket.create_server(
+            (conf.api.listen, conf.api.port), family=_family(conf.api.listen)
+        ).close()
+    except OSError as exc:
+        reason = str(exc.strerror).partition(" (")[0]
+        raise ConfigError(
+            f"Cannot listen on {conf.api.listen} port {conf.api.port}: {reason}; change [api] "
+            "listen or port, or end what listens there."
+        ) from exc
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if netutils.is_valid_ipv6(address) else socket.AF_INET
+
+
+def _check_exposure(conf: cfg.ConfigOpts) -> None:
     if conf.auth_strategy != "noauth2" or conf.api.allow_noauth_everywhere:
         return
     address = conf.api.listen
@@ -125,12 +209,44 @@ def check_nova(conf: cfg.ConfigOpts, *, must_answer: bool) -> None:
 
     :param must_answer: also when Keystone or Nova is away; else that is a warning.
     """
+    hacore_conf.nova.check(conf)
     try:
-        Nova(conf, retry_timeout_s=_LOGIN_PATIENCE_S).log_in()
+        with _quiet():
+            Nova(conf, retry_timeout_s=_LOGIN_PATIENCE_S).log_in()
     except TransientNovaError as exc:
+        reason = _why_away(exc)
         if must_answer:
-            raise NovaError(f"{exc}; check [nova] auth_url and that Keystone and Nova run") from exc
-        LOG.warning("%s; going on without", exc)
+            raise NovaError(
+                f"Keystone or Nova does not answer: {reason}; check [nova] auth_url and that both "
+                "run."
+            ) from exc
+        LOG.warning("Keystone or Nova does not answer: %s; going on without", reason)
+    except NovaError as exc:
+        raise NovaError(f"The login to Nova failed: {exc}.") from exc
+
+
+_WHERE = re.compile(r"Unable to establish connection to \S+?(?=: )")
+
+
+def _why_away(exc: BaseException) -> str:
+    """Say in one line what the libraries say in three times as many words as there are facts."""
+    where = _WHERE.search(str(exc))
+    if where is None:
+        return str(exc)
+    root = exc
+    while (deeper := root.__cause__ or root.__context__) is not None:
+        root = deeper
+    return f"{where[0]}: {root}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings out of the log: what matters of them is in the sentence at the end."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def take_notify_socket() -> Callable[[str], None]:
@@ -152,21 +268,28 @@ def take_notify_socket() -> Callable[[str], None]:
 
 
 class _Service(service.ServiceBase):
-    """Runs parts under oslo.service's launcher."""
+    """Runs parts under oslo.service's launcher.
+
+    Made in the process that launches; under the threading back end it runs in a child.
+    """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
         self._ended = threading.Event()
+        self._launcher = os.getpid()
 
     def start(self) -> None:
-        """Start the parts; what fails here ends the process, for systemd to see."""
+        """Start the parts; what fails here ends the daemon, for systemd to see."""
         try:
             for part in self._parts:
                 part.start()
         except BaseException as exc:
             LOG.exception("could not start")
-            sys.stderr.write(f"could not start: {exc}\n")
-            os._exit(1)  # a launcher would start it again and again
+            sys.stderr.write(f"could not start: {' '.join(str(exc).split())}\n")
+            sys.stderr.flush()
+            if os.getpid() != self._launcher:  # it would start us again and again
+                os.kill(self._launcher, _GIVE_UP)
+            os._exit(1)
 
     def stop(self) -> None:
         """Stop the parts, the last one first."""
@@ -184,6 +307,7 @@ class _Service(service.ServiceBase):
 
 def run(conf: cfg.ConfigOpts, parts: Sequence[Part]) -> None:
     """Run `parts` until a signal ends them, then end the process."""
+    signal.signal(_GIVE_UP, lambda *_: os._exit(1))
     launcher = service.ServiceLauncher(conf)
     launcher.launch_service(_Service(parts))
     sys.exit(launcher.wait())

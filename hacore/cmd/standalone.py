@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
             conf.set_default("connection", f"sqlite:///{folder}/hacore.sqlite", group="database")
         launch.check_api(conf)
+        launch.check_bus(conf)
         Flows(conf)
         launch.check_database(conf, create=True)
         launch.check_nova(conf, must_answer=True)

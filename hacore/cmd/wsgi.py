@@ -25,6 +25,7 @@ def _application() -> Any:
 
     with launch.one_sentence("hacore-api"):
         conf = launch.configure("hacore-api", argv)
+        launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
         return make_app(

@@ -5,6 +5,8 @@
 that a wrong value is known at start and not at 3 a.m.
 """
 
+import os
+import re
 from typing import Any
 
 from oslo_config import cfg
@@ -39,7 +41,7 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 def set_log_defaults() -> None:
     """Keep the libraries' chatter out of the log of a daemon."""
-    quiet = ("alembic", "keystoneauth", "novaclient", "taskflow", "stevedore", "amqp", "urllib3")
+    quiet = ("alembic", "novaclient", "urllib3")
     log.set_defaults(
         default_log_levels=[
             *log.get_default_log_levels(),
@@ -50,7 +52,15 @@ def set_log_defaults() -> None:
 
 def set_library_defaults() -> None:
     """Set the defaults of library options for the generated sample (entry point)."""
+    from oslo_middleware import healthcheck  # the engine has no use for it
+
     set_log_defaults()
+    # as hacore.api.app sets them
+    cfg.set_defaults(
+        [*healthcheck.opts.HEALTHCHECK_OPTS, *healthcheck.opts.DISABLE_BY_FILE_OPTS],
+        backends=["disable_by_file"],
+        disable_by_file_path="/run/hacore/healthcheck_disable",
+    )
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
@@ -62,11 +72,17 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def check(conf: cfg.ConfigOpts) -> None:
     """Read every option once.
 
-    Raises ConfigError with group, option, value and reason of the first wrong one.
+    Raises ConfigError with group, option, reason and file of the first wrong one.
     """
     _check_group(conf, None, conf)
     for name in sorted(conf._groups):  # noqa: SLF001 - oslo.config lists its groups nowhere else
         _check_group(conf, name, conf[name])
+
+
+def files(conf: cfg.ConfigOpts) -> str:
+    """Return the configuration files that were read, for a sentence."""
+    names = [os.path.abspath(name) for name in conf.config_file or ()]
+    return ", ".join(names) or "a configuration file as /etc/hacore/hacore.conf (there is none)"
 
 
 def _check_group(conf: cfg.ConfigOpts, group: str | None, values: Any) -> None:
@@ -76,10 +92,25 @@ def _check_group(conf: cfg.ConfigOpts, group: str | None, values: Any) -> None:
             values[dest]
         except (ValueError, cfg.Error) as exc:
             where = f"[{group or 'DEFAULT'}] {options[dest]['opt'].name}"
-            raise ConfigError(
-                f"Option {where} is wrong: {exc}. Correct it in {_files(conf)}."
-            ) from exc
+            raise ConfigError(f"Option {where} is wrong: {_reason(conf, str(exc))}.") from exc
 
 
-def _files(conf: cfg.ConfigOpts) -> str:
-    return ", ".join(conf.config_file or []) or "the configuration file"
+# How oslo.config says that a value is wrong; `place` is a file or an environment variable.
+_OF_OSLO = re.compile(
+    r"Value for option .+? from LocationInfo\(.*?, detail='(?P<place>.*?)'\) "
+    r"is not valid: (?P<why>.*)",
+    re.DOTALL,
+)
+_OF_PYTHON = {
+    "invalid literal for int() with base 10: ": "not a whole number",
+    "could not convert string to float: ": "not a number",
+}
+
+
+def _reason(conf: cfg.ConfigOpts, text: str) -> str:
+    found = _OF_OSLO.fullmatch(text)
+    why, place = (found["why"], found["place"]) if found else (text, "")
+    for beginning, meaning in _OF_PYTHON.items():
+        if why.startswith(beginning):
+            why = f"{why.removeprefix(beginning)} is {meaning}"
+    return f"{why}; correct it in {place or files(conf)}"

@@ -1,10 +1,17 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """[nova]: how to reach and log in to Nova; keystoneauth's options, and two of ours."""
 
+import copy
+import importlib.metadata
+from typing import Any
+
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from hacore.errors import ConfigError
+
 GROUP = "nova"
+_PLUGINS = "keystoneauth1.plugin"
 
 OPTIONS = [
     cfg.FloatOpt(
@@ -23,21 +30,62 @@ OPTIONS = [
 ]
 
 
+#: What keystoneauth's options are here unless they are configured.
+_DEFAULTS: dict[str, Any] = {
+    "auth_type": "password",
+    "timeout": 60,
+    "service_type": "compute",
+    "valid_interfaces": ["internal", "public"],
+}
+
+
 def register(conf: cfg.ConfigOpts) -> None:
     """Register ours, and keystoneauth's session, adapter and password options."""
     conf.register_opts(OPTIONS, group=GROUP)
     loading.register_auth_conf_options(conf, GROUP)
     loading.register_session_conf_options(conf, GROUP)
     loading.register_adapter_conf_options(conf, GROUP, include_deprecated=False)
-    set_defaults(conf)
+    for name, value in _DEFAULTS.items():
+        conf.set_default(name, value, group=GROUP)
 
 
-def set_defaults(conf: cfg.ConfigOpts) -> None:
-    """Give keystoneauth's options the defaults that fit here."""
-    conf.set_default("auth_type", "password", group=GROUP)
-    conf.set_default("timeout", 60, group=GROUP)
-    conf.set_default("service_type", "compute", group=GROUP)
-    conf.set_default("valid_interfaces", ["internal", "public"], group=GROUP)
+def check(conf: cfg.ConfigOpts) -> None:
+    """Raise ConfigError for what keystoneauth would find out when it is used."""
+    check_login(conf, GROUP)
+    try:
+        loading.load_adapter_from_conf_options(conf, GROUP, session=None)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"[{GROUP}] does not fit together: {exc}.") from exc
+
+
+def check_login(conf: cfg.ConfigOpts, group: str) -> None:
+    """Raise ConfigError unless `group`, or the one that it names, has a complete login."""
+    loading.register_auth_conf_options(conf, group)
+    section = conf[group].auth_section or group
+    kind = conf[section].auth_type
+    # by name: keystoneauth's own list imports every one of them
+    known = {point.name for point in importlib.metadata.entry_points(group=_PLUGINS)}
+    if kind not in known:
+        raise ConfigError(
+            f"Option [{section}] auth_type is {repr(kind) if kind else 'not set'}; set it to "
+            f"password, or another of {', '.join(sorted(known))}, and the options of that login."
+        )
+    try:
+        plugin: Any = loading.get_plugin_loader(kind)
+        options = plugin.get_options() if plugin.available else None
+    except Exception:  # anybody's, and may lack what it imports
+        options = None
+    if options is None:
+        raise ConfigError(
+            f"Option [{section}] auth_type is {kind!r}, which needs packages that are not "
+            f"installed; install keystoneauth1 with what {kind} needs, or set it to password."
+        )
+    conf.register_opts(loading.get_auth_plugin_conf_options(kind), group=section)
+    missing = [opt.dest for opt in options if opt.required and conf[section][opt.dest] is None]
+    if missing:
+        raise ConfigError(
+            f"Option [{section}] {missing[0]} is not set; auth_type = {kind} needs it."
+        )
 
 
 def sample_options() -> list[cfg.Opt]:
@@ -49,5 +97,7 @@ def sample_options() -> list[cfg.Opt]:
         *loading.get_session_conf_options(),
         *loading.get_adapter_conf_options(include_deprecated=False),
     ]
-    unique: dict[str, cfg.Opt] = {option.dest: option for option in options}
+    unique: dict[str, cfg.Opt] = {option.dest: copy.copy(option) for option in options}
+    for name, value in _DEFAULTS.items():
+        unique[name].default = value
     return list(unique.values())

@@ -1,13 +1,33 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """[taskflow_driver_recovery_flows]: the steps of each recovery; Masakari's names and defaults."""
 
+from typing import Any
+
 from oslo_config import cfg, types
 
 GROUP = "taskflow_driver_recovery_flows"
 
-_TASK_LISTS = types.Dict(
-    bounds=False, value_type=types.List(bounds=True, item_type=types.String(quotes=True))
-)
+
+class _TaskLists(types.Dict):
+    """oslo.config's type for Masakari's notation, saying the form that it wants."""
+
+    def __init__(self) -> None:
+        super().__init__(types.List(item_type=types.String(quotes=True), bounds=True))
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        try:
+            return super().__call__(value)
+        except ValueError as exc:
+            raise ValueError(
+                f"{value!r} is not like pre:['one_task'],main:['another','a_third'],post:[] ({exc})"
+            ) from exc
+
+    def _formatter(self, value: dict[str, Any]) -> str:
+        # in the order that they run, where oslo.config sorts by name
+        return ",".join(f"{phase}:{names}" for phase, names in value.items())
+
+
+_TASK_LISTS = _TaskLists()
 
 _FORM = (
     "A dict of the lists pre, main and post; each names entry points of hacore.task_flow.tasks "
