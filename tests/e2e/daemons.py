@@ -72,10 +72,21 @@ class Daemon:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """kill -9, all of it."""
+        """kill -9, all of it; returns when nothing of it is left, its port not either."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        wait_for(f"the end of {self.name}", lambda: not self._members(), _END_S, 0.01)
         self._process.wait(_END_S)
+
+    def _members(self) -> list[str]:
+        """Threads of the group that are more than a zombie: one may outlive its process's first."""
+        members = []
+        for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, group, *_ = stat.read_text().rpartition(")")[2].split()
+                if int(group) == self.pid and state not in "ZX":
+                    members.append(stat.parent.name)
+        return members
 
     def kill_children(self) -> bool:
         """kill -9 what the process has forked; False where that is nothing (yet)."""
