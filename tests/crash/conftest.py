@@ -1,7 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Fixtures of the crash tests: MariaDB and RabbitMQ of this machine, Nova simulated."""
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tests.crash.sandbox import Sandbox
 from tests.e2e.clients import Hacore
 from tests.e2e.deployment import Deployment, missing_servers
 from tests.e2e.reporting import DEPLOYMENT, Figures, attach_logs, print_figures
+from tests.services import skip_unless_required
 
 HOSTS = [f"compute{number}" for number in range(1, 9)]
 
@@ -37,11 +37,9 @@ def deployment(
     sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """An API and two engines, whose leases are as short as they may be."""
+    skip_unless_required("MariaDB and RabbitMQ")
     if missing := missing_servers():
-        why = f"nothing listens at {', '.join(missing)}"
-        if os.environ.get("HACORE_REQUIRE_SERVICES") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
+        pytest.fail(f"nothing listens at {', '.join(missing)}")
     default = {
         "auth_strategy": "noauth2",
         "verify_interval": 0.2,

@@ -1,11 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Fixtures of the tests on a real Nova.
 
-They need ministack up (tools/ministack/ministack up), and its MariaDB and RabbitMQ.
-Without, they are skipped, or fail where HACORE_REQUIRE_SERVICES=1.
+They need ministack up (tools/ministack/ministack up), and its MariaDB and RabbitMQ;
+see tests/services.py.
 """
 
-import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.e2e.clients import Hacore, OpenStack
 from tests.e2e.deployment import Deployment, missing_servers
 from tests.e2e.ministack import Ministack
 from tests.e2e.reporting import DEPLOYMENT, Figures, attach_logs, print_figures
+from tests.services import skip_unless_required
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,6 +33,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[Ministack]:
     """A real OpenStack on this machine."""
+    skip_unless_required("ministack, MariaDB and RabbitMQ")
     try:
         if missing := missing_servers():
             raise OSError(f"nothing listens at {', '.join(missing)}")
@@ -44,10 +45,7 @@ def ministack() -> Iterator[Ministack]:
         subprocess.SubprocessError,
         keystone_errors.ClientException,
     ) as exc:
-        why = f"no ministack: run tools/ministack/ministack up ({exc})"
-        if os.environ.get("HACORE_REQUIRE_SERVICES") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
+        pytest.fail(f"no ministack: run tools/ministack/ministack up ({exc})")
     yield made
     made.reset()
     made.close()

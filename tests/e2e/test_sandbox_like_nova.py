@@ -3,8 +3,7 @@
 
 Every test runs against both, through python-novaclient at microversion 2.90.
 Where they differ, the real one is right.  The real one is ministack
-(tools/ministack/ministack, or what MINISTACK names); without it those tests
-are skipped, or fail where HACORE_REQUIRE_SERVICES=1.
+(tools/ministack/ministack, or what MINISTACK names); see tests/services.py.
 """
 
 import contextlib
@@ -25,6 +24,8 @@ from keystoneauth1 import session as keystone_session
 from keystoneauth1.identity import v3
 from novaclient import client as nova_client
 from novaclient import exceptions as nova_errors
+
+from tests.services import skip_unless_required
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOSTS = {"compute1", "compute2", "compute3", "compute4"}
@@ -140,13 +141,8 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
         yield sandbox
         sandbox.close()
         return
-    try:
-        ministack = Ministack()
-    except (OSError, requests.RequestException, subprocess.SubprocessError, KeyError) as exc:
-        if os.environ.get("HACORE_REQUIRE_SERVICES") == "1":
-            raise
-        pytest.skip(f"no ministack: tools/ministack up ({type(exc).__name__})")
-    yield ministack
+    skip_unless_required("ministack")
+    yield Ministack()
 
 
 @pytest.fixture(scope="module")
