@@ -52,7 +52,9 @@ def measure_posts(api: Api, count: int) -> list[Row]:
             )
             for first in range(clients)
         ]
+        cpu_s = api.cpu_s()
         done = load.post(work)
+        cpu_s = api.cpu_s() - cpu_s
         if set(done.statuses) != {202}:
             sys.exit(f"not every notification was accepted: {done.statuses}")
         title = f"{count} posts, {clients} client{'s' * (clients > 1)}"
@@ -65,6 +67,7 @@ def measure_posts(api: Api, count: int) -> list[Row]:
                 ">= 200/s" * many,
                 _if(many, done.per_second >= 200),
             ),
+            ("    processor time of each", f"{cpu_s / count * 1000:.2f} ms", "", None),
             ("    latency p50", f"{p50:.1f} ms", "", None),
             ("    latency p99", f"{p99:.1f} ms", "< 60 ms" * many, _if(many, p99 < 60)),
         ]

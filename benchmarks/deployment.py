@@ -6,6 +6,7 @@ HACORE_TEST_RABBITMQ.
 """
 
 import contextlib
+import os
 import sys
 import time
 import uuid
@@ -115,7 +116,7 @@ class Deployment:
             def answers() -> bool:
                 assert daemon.is_running(), f"the API has ended:\n{daemon.text()[-2000:]}"
                 try:
-                    return http.get(url, timeout=5).status_code == 300
+                    return http.get(url, timeout=5).status_code in (200, 300)
                 except requests.ConnectionError:
                     return False
 
@@ -141,13 +142,22 @@ class Api:
         self._daemon = daemon
 
     def resident_mb(self) -> float:
-        """Resident memory of the process that answers: the launcher's child."""
-        task = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}")
-        (worker,) = (task / "children").read_text().split()
-        for line in Path(f"/proc/{worker}/status").read_text().splitlines():
+        """Resident memory of the process that answers."""
+        for line in Path(f"/proc/{self._worker()}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         raise RuntimeError("the kernel does not say VmRSS")
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used up."""
+        fields = Path(f"/proc/{self._worker()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _worker(self) -> str:
+        """The launcher's only child."""
+        threads = Path(f"/proc/{self._daemon.pid}/task").iterdir()
+        (worker,) = (pid for each in threads for pid in (each / "children").read_text().split())
+        return worker
 
 
 def _command(module: str) -> list[str]:

@@ -105,7 +105,7 @@ class AccessLogs:
         with self._files[name].open("rb") as file:
             file.seek(self._offsets[name])
             lines = [json.loads(line) for line in file.read().decode().splitlines()]
-        return [line for line in lines if line["ua"].startswith("hacore")]
+        return [line for line in lines if line["ua"].startswith(("hacore", "python-novaclient"))]
 
 
 def prepare(cloud: Ministack, count: int) -> list[str]:

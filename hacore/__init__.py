@@ -8,6 +8,7 @@ errors, states, clock     the exception tree; statuses; time as an argument
 conf/                     one module per option group
 db/                       models, sessions, migrations, one module per resource
 nova                      the only door to Nova
+events                    what the API and the engine do, told on the message bus
 rpc                       the wake-up between API and engine
 policies                  who may do what
 api/                      REST: URL -> resource module -> db

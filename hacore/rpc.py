@@ -17,10 +17,12 @@ LOG = logging.getLogger(__name__)
 
 TOPIC = "hacore-engine"
 _VERSION = "1.0"
+#: Between two wake-ups: in a storm of notifications each cast would cost as much as an intake.
+_PAUSE_S = 0.1
 
 
 class Waker:
-    """Casts wake-ups from a thread of its own; many that are due at once become one."""
+    """Casts wake-ups from a thread of its own; many that are due within a moment become one."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._transport = oslo_messaging.get_rpc_transport(conf)
@@ -28,7 +30,8 @@ class Waker:
         # retry=0: a broker that is away costs one wake-up and no time
         self._client = oslo_messaging.get_rpc_client(self._transport, target, retry=0)
         self._due = threading.Event()
-        self._stopped = False
+        self._stopping = threading.Event()
+        self._away = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
         self._thread.start()
 
@@ -38,28 +41,31 @@ class Waker:
 
     def stop(self) -> None:
         """Cast what is due and end the thread."""
-        self._stopped = True
+        self._stopping.set()
         self._due.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        away = False
-        while not self._stopped:
+        while self._due.is_set() or not self._stopping.is_set():
             self._due.wait()
             self._due.clear()
-            try:
-                self._client.cast({}, "wake")
-                away = False
-            except (
-                oslo_messaging.MessagingException,
-                kombu.exceptions.KombuError,
-                OSError,
-            ) as exc:
-                if not away:
-                    LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
-                away = True
-            except Exception:  # the top of a thread that must not end
-                LOG.exception("sending a wake-up broke; going on")
+            self._cast()
+            self._stopping.wait(_PAUSE_S)
+
+    def _cast(self) -> None:
+        try:
+            self._client.cast({}, "wake")
+            self._away = False
+        except (
+            oslo_messaging.MessagingException,
+            kombu.exceptions.KombuError,
+            OSError,
+        ) as exc:
+            if not self._away:
+                LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
+            self._away = True
+        except Exception:  # the top of a thread that must not end
+            LOG.exception("sending a wake-up broke; going on")
 
 
 class _Endpoint:

@@ -18,6 +18,7 @@ from oslo_config import cfg
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import ProtocolError
 
+from hacore import events
 from hacore.db import moves
 from hacore.db.engine import Database
 from hacore.db.models import Event, Host, Move, Notification
@@ -110,6 +111,7 @@ class World:
         self.cloud = Cloud(clock, type(preset)(**{**vars(preset), **settings}), seed=1)
         self.rest = Rest(self.cloud)
         self.hosts: dict[str, Host] = {}
+        self.told: list[events.Event] = []  # on the bus
         self._segment = factories.segment(db)
         self._queues: dict[str, Queue] = {}
 
@@ -174,7 +176,13 @@ class World:
             http=SandboxAdapter(self.rest, self.clock),
         )
         recoverer = Recoverer(
-            self.conf, self.db, nova, self.clock, Flows(self.conf), SynchronousExecutor()
+            self.conf,
+            self.db,
+            nova,
+            self.clock,
+            Flows(self.conf),
+            SynchronousExecutor(),
+            events.Events(self.told.append),
         )
 
         def submit(body: Any, *args: Any) -> None:

@@ -10,6 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from hacore.api.query import Query
 from hacore.api.schemas import Schema, Validator
 from hacore.db.engine import Database
 from hacore.errors import Invalid
+from hacore.events import Events
 
 VENDOR_TYPE = "application/vnd.openstack.masakari+json"  # Masakari's name for its JSON
 MEDIA_TYPES = (falcon.MEDIA_JSON, VENDOR_TYPE, falcon.MEDIA_TEXT.partition(";")[0])
@@ -46,6 +48,7 @@ class Services:
     db: Database
     nova: ComputeServices
     wake: Callable[[], None]
+    events: Events
     most_rows: int
     duplicate_window_s: float
 
@@ -64,6 +67,10 @@ class Call:
     @property
     def db(self) -> Database:
         return self.services.db
+
+    def emitting(self, action: str, **facts: Any) -> AbstractContextManager[dict[str, Any]]:
+        """Tell the bus of what is done within; see hacore.events."""
+        return self.services.events.emitting(action, facts)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from hacore.api import faults, openapi, versions
 from hacore.api.answering import ComputeServices, Endpoint, Judge, Route, Services
 from hacore.api.context import NoAuth, Policy
 from hacore.db.engine import Database
+from hacore.events import Events
 
 #: An operator makes this file, and load balancers send no more to this machine.
 DISABLED = "/run/hacore/healthcheck_disable"
@@ -24,11 +25,16 @@ ROUTES: list[Route] = list(itertools.chain.from_iterable(openapi.PARTS.values())
 
 
 def make_app(
-    conf: cfg.ConfigOpts, db: Database, nova: ComputeServices, wake: Callable[[], None]
+    conf: cfg.ConfigOpts,
+    db: Database,
+    nova: ComputeServices,
+    wake: Callable[[], None],
+    events: Events | None = None,
 ) -> WSGIApplication:
     """Return the application.
 
     :param wake: tells the engines that there is work; never blocks, never raises.
+    :param events: tells the bus what is done; None: nothing is told.
 
     Raises ConfigError if the policy files are broken.
     """
@@ -36,6 +42,7 @@ def make_app(
         db=db,
         nova=nova,
         wake=wake,
+        events=events or Events(),
         most_rows=conf.osapi_max_limit,
         duplicate_window_s=conf.duplicate_notification_detection_interval,
     )

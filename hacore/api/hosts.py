@@ -54,9 +54,11 @@ def create(call: Call, segment_id: str) -> dict[str, Any]:
     values = schemas.with_truth(call.body["host"], *FLAGS)
     segments.get(call.db, segment_id)  # before Nova is asked
     _refuse_unknown_to_nova(call, values["name"])
-    host = hosts.create(call.db, segment_id, values)
+    with call.emitting("host.create", failover_segment_id=segment_id, **values) as event:
+        host = hosts.create(call.db, segment_id, values)
+        event.update(shown := show(host))
     LOG.info("host %s: registered in segment %s, named %s", host.uuid, segment_id, host.name)
-    return {"host": show(host)}
+    return {"host": shown}
 
 
 def update(call: Call, segment_id: str, host_id: str) -> dict[str, Any]:
@@ -66,14 +68,19 @@ def update(call: Call, segment_id: str, host_id: str) -> dict[str, Any]:
         known = hosts.refuse_in_use(call.db, segment_id, host_id)
         if known.name != changes["name"]:
             _refuse_unknown_to_nova(call, changes["name"])
-    host = hosts.update(call.db, segment_id, host_id, changes)
+    ids = {"uuid": host_id, "failover_segment_id": segment_id}
+    with call.emitting("host.update", **ids, **changes) as event:
+        host = hosts.update(call.db, segment_id, host_id, changes)
+        event.update(shown := show(host))
     LOG.info("host %s: changed %s", host.uuid, ", ".join(changes))
-    return {"host": show(host)}
+    return {"host": shown}
 
 
 def delete(call: Call, segment_id: str, host_id: str) -> None:
     _check(segment_id, host_id)
-    hosts.delete(call.db, segment_id, host_id)
+    ids = {"uuid": host_id, "failover_segment_id": segment_id}
+    with call.emitting("host.delete", **ids) as event:
+        event.update(show(hosts.delete(call.db, segment_id, host_id)))
     LOG.info("host %s: deleted from segment %s", host_id, segment_id)
 
 

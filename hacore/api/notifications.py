@@ -11,7 +11,7 @@ from hacore.db import notifications
 from hacore.db.models import Notification
 from hacore.errors import NotificationNotFound
 from hacore.policies import name
-from hacore.states import NotificationType
+from hacore.states import NotificationStatus, NotificationType
 
 LOG = log.getLogger(__name__)
 
@@ -53,12 +53,19 @@ def detail(call: Call, notification_id: str) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     report = _report(call.body)
-    notification = notifications.create(
-        call.db,
-        report,
-        request_id=call.caller.global_id,
-        duplicate_window_s=call.services.duplicate_window_s,
-    )
+    known = {
+        "type": report.type,
+        "payload": report.payload,
+        "generated_time": report.generated_time,
+    }
+    with call.emitting("notification.create", **known, status=NotificationStatus.NEW) as event:
+        notification = notifications.create(
+            call.db,
+            report,
+            request_id=call.caller.global_id,
+            duplicate_window_s=call.services.duplicate_window_s,
+        )
+        event.update(shown := show(notification))
     call.services.wake()
     LOG.info(
         "notification %s: new, %s of host %s",
@@ -66,7 +73,7 @@ def create(call: Call) -> dict[str, Any]:
         notification.type,
         report.hostname,
     )
-    return {"notification": show(notification)}
+    return {"notification": shown}
 
 
 def show(notification: Notification) -> dict[str, Any]:

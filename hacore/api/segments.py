@@ -49,22 +49,27 @@ def detail(call: Call, segment_id: str) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     values = schemas.with_truth(call.body["segment"], "enabled")
-    segment = segments.create(call.db, values)
+    with call.emitting("segment.create", **values) as event:
+        segment = segments.create(call.db, values)
+        event.update(shown := show(segment))
     LOG.info("segment %s: created, named %r", segment.uuid, segment.name)
-    return {"segment": show(segment)}
+    return {"segment": shown}
 
 
 def update(call: Call, segment_id: str) -> dict[str, Any]:
     uuids.check(segment_id, SegmentNotFound)
     changes = schemas.with_truth(call.body["segment"], "enabled")
-    segment = segments.update(call.db, segment_id, changes)
+    with call.emitting("segment.update", uuid=segment_id, **changes) as event:
+        segment = segments.update(call.db, segment_id, changes)
+        event.update(shown := show(segment))
     LOG.info("segment %s: changed %s", segment.uuid, ", ".join(changes))
-    return {"segment": show(segment)}
+    return {"segment": shown}
 
 
 def delete(call: Call, segment_id: str) -> None:
     uuids.check(segment_id, SegmentNotFound)
-    segments.delete(call.db, segment_id)
+    with call.emitting("segment.delete", uuid=segment_id) as event:
+        event.update(show(segments.delete(call.db, segment_id)))
     LOG.info("segment %s: deleted with its hosts", segment_id)
 
 

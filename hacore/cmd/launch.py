@@ -104,10 +104,11 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
     return conf
 
 
-def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
-    """Raise unless the database is there and has our schema.
+@contextlib.contextmanager
+def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
+    """Open the database for what is in the ``with``; say what is wrong where that fails.
 
-    :param create: bring it to the schema instead of complaining.
+    Raises ConfigError.
     """
     if not conf.database.connection:
         raise ConfigError(
@@ -118,11 +119,7 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
     conf.set_override("max_retries", 0, group="database")
     try:
         with _quiet():
-            db = Database(conf.database)
-            if create:
-                schema.sync(db)
-            schema.check(db)
-            db.dispose()
+            yield Database(conf.database)
     except ConfigError:
         raise
     except HacoreError as exc:
@@ -139,22 +136,51 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
         conf.clear_override("max_retries", group="database")
 
 
+def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
+    """Raise unless the database is there and has our schema.
+
+    :param create: bring it to the schema instead of complaining.
+    """
+    with reaching_database(conf) as db:
+        if create:
+            schema.sync(db)
+        schema.check(db)
+        db.dispose()
+
+
 def check_bus(conf: cfg.ConfigOpts) -> None:
     """Raise unless the message bus has a driver; whether it runs shows later."""
     try:
         with _quiet():
             oslo_messaging.get_rpc_transport(conf).cleanup()
     except oslo_messaging.MessagingException as exc:
-        raise ConfigError(f"Option [DEFAULT] transport_url is wrong: {exc}.") from exc
+        raise ConfigError(
+            f"Option [DEFAULT] transport_url is wrong: {exc}; it is like "
+            "rabbit://user:password@host."
+        ) from exc
 
 
 def check_api(conf: cfg.ConfigOpts) -> None:
     """Raise when the API could not work, or would be open to anybody who reaches it."""
+    _check_exposure(conf)
+    check_application(conf)
+    try:
+        address = (conf.api.listen, conf.api.port)
+        socket.create_server(address, family=_family(conf.api.listen)).close()
+    except OSError as exc:
+        reason = str(exc.strerror).partition(" (")[0]
+        raise ConfigError(
+            f"Cannot listen on {conf.api.listen} port {conf.api.port}: {reason}; change [api] "
+            "listen or port, or end what listens there."
+        ) from exc
+
+
+def check_application(conf: cfg.ConfigOpts) -> None:
+    """Raise when the API cannot be made of these options and policy files."""
     # here, for an engine does without them
     from hacore.api.app import make_app
     from hacore.api.context import Policy
 
-    _check_exposure(conf)
     try:
         Policy(conf)
     except ConfigError as exc:
@@ -170,19 +196,9 @@ def check_api(conf: cfg.ConfigOpts) -> None:
         with _quiet():
             make_app(conf, Database(conf.database), Nova(conf), lambda: None)
     except (cfg.Error, ValueError):
-        hacore_conf.check(conf)  # the libraries' options are registered now
+        hacore_conf.check(conf)  # says it better, now that the libraries' options are there
         raise
     hacore_conf.check(conf)
-    try:
-        socket.create_server(
-            (conf.api.listen, conf.api.port), family=_family(conf.api.listen)
-        ).close()
-    except OSError as exc:
-        reason = str(exc.strerror).partition(" (")[0]
-        raise ConfigError(
-            f"Cannot listen on {conf.api.listen} port {conf.api.port}: {reason}; change [api] "
-            "listen or port, or end what listens there."
-        ) from exc
 
 
 def _family(address: str) -> socket.AddressFamily:

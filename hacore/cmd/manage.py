@@ -11,8 +11,6 @@ from hacore import concurrency
 if TYPE_CHECKING:  # the real imports wait until the back end is selected
     from oslo_config import cfg
 
-    from hacore.db.engine import Database
-
 _FLOWS = ("host-auto", "host-rh", "instance", "process")
 
 
@@ -60,22 +58,14 @@ def _days(text: str) -> int:
     return days
 
 
-def _database(conf: "cfg.ConfigOpts") -> "Database":
-    from hacore.db.engine import Database
-    from hacore.errors import ConfigError
-
-    if not conf.database.connection:
-        raise ConfigError("Option [database] connection is not set.")
-    return Database(conf.database)
-
-
 def _sync(conf: "cfg.ConfigOpts", _arguments: argparse.Namespace) -> None:
+    from hacore.cmd import launch
     from hacore.db import schema
 
-    db = _database(conf)
-    before = schema.version(db)
-    schema.sync(db)
-    after = schema.version(db)
+    with launch.reaching_database(conf) as db:
+        before = schema.version(db)
+        schema.sync(db)
+        after = schema.version(db)
     sys.stdout.write(
         f"The schema is {after} already.\n"
         if before == after
@@ -84,17 +74,20 @@ def _sync(conf: "cfg.ConfigOpts", _arguments: argparse.Namespace) -> None:
 
 
 def _version(conf: "cfg.ConfigOpts", _arguments: argparse.Namespace) -> None:
+    from hacore.cmd import launch
     from hacore.db import schema
 
-    found = schema.version(_database(conf))
+    with launch.reaching_database(conf) as db:
+        found = schema.version(db)
     sys.stdout.write(f"database: {found or 'empty'}\nneeded: {schema.newest()}\n")
 
 
 def _purge(conf: "cfg.ConfigOpts", arguments: argparse.Namespace) -> None:
+    from hacore.cmd import launch
     from hacore.db import purge, schema
 
-    db = _database(conf)
-    schema.check(db)
+    with launch.reaching_database(conf) as db:
+        schema.check(db)
     counts = purge.purge(db, arguments.before_days, dry_run=arguments.dry_run)
     verb = "would be removed" if arguments.dry_run else "removed"
     sys.stdout.writelines(f"{table}: {count} rows {verb}\n" for table, count in counts.items())

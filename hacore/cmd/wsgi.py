@@ -16,6 +16,7 @@ def _application() -> Any:
     names = filter(None, os.environ.get("HACORE_CONFIG_FILES", "").split(";"))
     argv = [f"--config-file={name}" for name in names]
     concurrency.select(argv)
+    from hacore import events
     from hacore.api.app import make_app
     from hacore.api.service import NOVA_PATIENCE_S
     from hacore.cmd import launch
@@ -25,6 +26,7 @@ def _application() -> Any:
 
     with launch.one_sentence("hacore-api"):
         conf = launch.configure("hacore-api", argv)
+        launch.check_application(conf)
         launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
@@ -33,6 +35,7 @@ def _application() -> Any:
             Database(conf.database),
             Nova(conf, retry_timeout_s=NOVA_PATIENCE_S),
             Waker(conf).wake,
+            events.connect(conf, "hacore-api"),
         )
 
 

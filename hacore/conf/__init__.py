@@ -24,6 +24,10 @@ from hacore.conf import (
 )
 from hacore.errors import ConfigError
 
+#: Connections that a process keeps.  oslo.db's 5 are fewer than the threads that need one, and
+#: what is above is opened for a single transaction, at the cost of several.
+MAX_POOL_SIZE = 20
+
 _PLAIN = (default, api, host_failure, instance_failure, process_failure, recovery_flows)
 
 
@@ -34,7 +38,7 @@ def register(conf: cfg.ConfigOpts) -> None:
         group = None if module.GROUP == "DEFAULT" else module.GROUP
         conf.register_opts(module.OPTIONS, group=group)
     nova.register(conf)
-    db_options.set_defaults(conf)
+    db_options.set_defaults(conf, max_pool_size=MAX_POOL_SIZE)
     log.register_options(conf)
     set_log_defaults()
 
@@ -55,6 +59,7 @@ def set_library_defaults() -> None:
     from oslo_middleware import healthcheck  # the engine has no use for it
 
     set_log_defaults()
+    cfg.set_defaults(db_options.database_opts, max_pool_size=MAX_POOL_SIZE)
     # as hacore.api.app sets them
     cfg.set_defaults(
         [*healthcheck.opts.HEALTHCHECK_OPTS, *healthcheck.opts.DISABLE_BY_FILE_OPTS],

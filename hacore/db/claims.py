@@ -37,12 +37,14 @@ class Claim:
     ``attempt`` is the fencing number: how often the notification has been claimed.
     """
 
+    id: int
     uuid: str
     owner: str
     attempt: int
     type: NotificationType
     payload: dict[str, Any]
     request_id: str | None
+    generated_time: datetime.datetime
     created_at: datetime.datetime
     expired: bool
     host_uuid: str
@@ -164,12 +166,14 @@ def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
         ).one()
     assert row.owner is not None  # noqa: S101 - just written
     return Claim(
+        id=row.id,
         uuid=row.uuid,
         owner=row.owner,
         attempt=row.attempt,
         type=NotificationType(row.type),
         payload=row.payload,
         request_id=row.request_id,
+        generated_time=row.generated_time,
         created_at=row.created_at,
         expired=(now - row.created_at).total_seconds() > expire_s,
         host_uuid=host.uuid,

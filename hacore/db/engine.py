@@ -121,7 +121,11 @@ class Database:
             return self._clock.now()
         value = session.scalar(sa.select(UtcNow()))
         assert isinstance(value, datetime.datetime)  # noqa: S101 - a clock always answers
-        return value.replace(tzinfo=datetime.UTC)
+        return self.time_in(value)
+
+    def time_in(self, value: datetime.datetime) -> datetime.datetime:
+        """The same, where a statement has UtcNow() as a column: saves one."""
+        return value.replace(tzinfo=datetime.UTC) if self._clock is None else self._clock.now()
 
     def dispose(self) -> None:
         """Close all pooled connections; the next use opens new ones."""

@@ -95,14 +95,15 @@ def update(db: Database, segment_uuid: str, host_uuid: str, changes: Mapping[str
 
 
 @retry
-def delete(db: Database, segment_uuid: str, host_uuid: str) -> None:
-    """Soft-delete a host; its name is free again.
+def delete(db: Database, segment_uuid: str, host_uuid: str) -> Host:
+    """Soft-delete a host; its name is free again.  Returns it.
 
     Raises HostNotFound or InUse.
     """
     with db.write() as session:
         host = _lock(session, segment_uuid, host_uuid)
         host.deleted, host.deleted_at = host.id, db.now(session)
+        return host
 
 
 def _find(session: orm.Session, segment_uuid: str, host_uuid: str, lock: bool = False) -> Host:

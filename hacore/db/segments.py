@@ -73,8 +73,8 @@ def update(db: Database, segment_uuid: str, changes: Mapping[str, Any]) -> Segme
 
 
 @retry
-def delete(db: Database, segment_uuid: str) -> None:
-    """Soft-delete a segment and its hosts; their names are free again.
+def delete(db: Database, segment_uuid: str) -> Segment:
+    """Soft-delete a segment and its hosts; their names are free again.  Returns the segment.
 
     Raises SegmentNotFound or InUse.
     """
@@ -87,6 +87,7 @@ def delete(db: Database, segment_uuid: str) -> None:
             .values(deleted=Host.id, deleted_at=now)
         )
         segment.deleted, segment.deleted_at = segment.id, now
+        return segment
 
 
 def find(session: orm.Session, segment_uuid: str, lock: bool = False) -> Segment:

@@ -33,6 +33,7 @@ from hacore.errors import (
     RecoveryIgnored,
     RecoverySkipped,
 )
+from hacore.events import Events, Facts
 from hacore.nova import Nova
 from hacore.states import (
     MoveStatus,
@@ -87,6 +88,7 @@ class Recoverer:
         clock: Clock,
         flows: Flows,
         calls: Pool,
+        events: Events | None = None,
     ) -> None:
         self._conf = conf
         self._db = db
@@ -94,6 +96,7 @@ class Recoverer:
         self._clock = clock
         self._flows = flows
         self._calls = calls
+        self._events = events or Events()
         self._window = Window(conf.verify_interval)
         self._watcher = Watcher(clock, conf.verify_interval)
 
@@ -109,9 +112,10 @@ class Recoverer:
             evacuate=self._evacuate,
             watcher=self._watcher,
         )
+        told = self._events.start("notification.process", _facts(claim))
         try:
             outcome = self._outcome(recovery)
-            claims.finish(
+            status = claims.finish(
                 self._db,
                 claim,
                 outcome.status,
@@ -119,6 +123,11 @@ class Recoverer:
                 max_attempts=self._conf.max_recovery_attempts,
                 retry_after_s=self._conf.process_unfinished_notifications_interval,
             )
+            if status in (NotificationStatus.ERROR, NotificationStatus.FAILED):
+                failure = RecoveryFailed(outcome.message)
+                told.error(failure, status=status, message=outcome.message)
+            else:
+                told.end(status=status, message=outcome.message)
         except LeaseLost as exc:
             LOG.warning("notification %s: stopped working on it: %s", claim.uuid, exc)
         except Interrupted as exc:
@@ -259,6 +268,19 @@ class Recoverer:
             raise told.failure or exc from exc
         if told.interrupted is not None:
             raise told.interrupted
+
+
+def _facts(claim: Claim) -> Facts:
+    """What events say of a notification under recovery."""
+    return {
+        "id": claim.id,
+        "notification_uuid": claim.uuid,
+        "generated_time": claim.generated_time,
+        "source_host_uuid": claim.host_uuid,
+        "type": claim.type,
+        "payload": claim.payload,
+        "status": NotificationStatus.RUNNING,
+    }
 
 
 def _reverts(task: taskflow_task.Task) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import futurist
 from oslo_config import cfg
 
+from hacore import events
 from hacore.clock import Clock
 from hacore.db.engine import Database
 from hacore.engine.flows import Flows
@@ -44,8 +45,15 @@ class Engine:
         self._db = Database(conf.database)
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
+        self._events = events.connect(conf, "hacore-engine")
         recoverer = Recoverer(
-            conf, self._db, Nova(conf, clock=self._clock), self._clock, Flows(conf), self._calls
+            conf,
+            self._db,
+            Nova(conf, clock=self._clock),
+            self._clock,
+            Flows(conf),
+            self._calls,
+            self._events,
         )
         self._queue = Queue(
             conf, self._db, self._clock, owner, self._recoveries.submit, recoverer.recover
@@ -77,6 +85,7 @@ class Engine:
         if not ended:
             LOG.warning("some recoveries did not stop in time; their leases will run out")
         self._listener.stop()
+        self._events.stop()
         for thread in self._threads:
             thread.join(timeout=5)
         self._db.dispose()

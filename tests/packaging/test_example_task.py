@@ -1,10 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """A third party's steps, installed beside hacore into a new environment, run in a recovery.
 
-It takes minutes, so it runs where HACORE_TEST_PACKAGING=1 (.ci/run says so).
+Installing takes minutes: see tests/services.py.
 """
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -18,15 +17,10 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
+from tests.services import skip_unless_required
 from tests.unit import processes
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.environ.get("HACORE_TEST_PACKAGING") != "1",
-        reason="installs into a new environment for minutes; HACORE_TEST_PACKAGING=1 runs it",
-    ),
-    pytest.mark.timeout(1200),
-]
+pytestmark = pytest.mark.timeout(1200)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLE = pathlib.Path("doc", "examples", "hacore-fencing-example")
@@ -75,6 +69,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    skip_unless_required("a package index, and minutes")
     return Installed(tmp_path_factory.mktemp("packaging"))
 
 

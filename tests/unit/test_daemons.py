@@ -1,7 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What the daemons tell systemd, and when; the units in etc/systemd."""
 
-import os
 import pathlib
 import re
 import shutil
@@ -13,6 +12,7 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
+from tests.services import REQUIRED
 from tests.unit import processes
 from tests.unit.processes import Configuration, Supervisor
 
@@ -135,7 +135,7 @@ def analyze(unit: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[
     """Run systemd-analyze on a unit; skip where there is none."""
     if shutil.which("systemd-analyze") is None:
         why = "needs systemd-analyze (package systemd)"
-        if os.environ.get("HACORE_REQUIRE_SERVICES") == "1":
+        if REQUIRED:
             pytest.fail(why)
         pytest.skip(why)
     return subprocess.run(

@@ -122,7 +122,8 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-api",
             {"DEFAULT": {"transport_url": "rabit://localhost"}},
-            'Option [DEFAULT] transport_url is wrong: Failed to load transport driver "rabit": ….',
+            "Option [DEFAULT] transport_url is wrong: Failed to load transport driver …; it "
+            "is like rabbit://user:password@host.",
             id="unknown message bus",
         ),
         pytest.param(
