@@ -33,7 +33,7 @@ class Policy:
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.register_defaults(policies.list_rules())
-        self._check_files(conf)
+        self._check_files(conf); self._enforcer.use_conf = False
 
     def _check_files(self, conf: cfg.ConfigOpts) -> None:
         options = conf.oslo_policy

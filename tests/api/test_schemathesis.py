@@ -3,8 +3,15 @@
 
 At least what must hold for each: no 5xx, a declared status, the declared
 media type, headers and body, and a 4xx for what the schemas forbid.
+
+The last test prints how many requests were answered, by the class of their status, and
+fails below SCHEMATHESIS_CASES.  For at least 20,000 of them (some operations have fewer
+different requests than are asked for):
+
+    SCHEMATHESIS_EXAMPLES=1000 SCHEMATHESIS_CASES=20000 pytest tests/api/test_schemathesis.py
 """
 
+import collections
 import os
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -20,6 +27,10 @@ from hacore.api import openapi
 from .conftest import Client
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "10"))  # for each operation
+CASES = int(os.environ.get("SCHEMATHESIS_CASES", "100"))  # in all, at least
+
+#: Requests whose answers held, by the first digit of the status.
+answered: collections.Counter[int] = collections.Counter()
 
 #: It wants every request accepted that fits the schema: Nova must know the host, too.
 LEFT_OUT = [checks.positive_data_acceptance]
@@ -64,9 +75,18 @@ def test_generated_requests(api: Any, method: str, path: str, mode: GenerationMo
         phases=[Phase.generate],
     )
     def ask(case: schemathesis.Case) -> None:
-        case.call_and_validate(excluded_checks=LEFT_OUT)
+        answer = case.call_and_validate(excluded_checks=LEFT_OUT)
+        answered[answer.status_code // 100] += 1
 
     try:
         ask()
     except Unsatisfiable:
         pytest.skip("nothing that this takes can be against its schema")
+
+
+def test_how_many_there_were(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = ", ".join(f"{count} answered {digit}xx" for digit, count in sorted(answered.items()))
+    with capsys.disabled():
+        print(f"\nschemathesis: {answered.total()} cases answered as declared: {kinds or 'none'}")
+    assert answered[5] == 0
+    assert answered.total() >= CASES
