@@ -111,7 +111,7 @@ class Ministack:
 
     def _run(self, *words: str) -> str:
         done = subprocess.run(
-            [self._program, *words], capture_output=True, text=True, timeout=150, check=True
+            [self._program, *words], capture_output=True, text=True, timeout=300, check=True
         )
         return done.stdout
 
@@ -125,8 +125,7 @@ class Ministack:
         return self._run("boot", str(count), "--host", host, "--meta", "HA_Enabled=True").split()
 
     def reset(self) -> None:
-        for host in HOSTS:
-            self.revive(host)
+        self._run("reset")
 
     def close(self) -> None:
         pass
@@ -179,9 +178,10 @@ def _clean(cloud: Cloud, nova: Any) -> None:
     cloud.reset()
     for host in HOSTS:
         _wait(f"{host} to have cleaned up", lambda host=host: _forced_up(nova, host))
+        # enabled once it is up: before, Nova would not tell the scheduler
+        _wait(f"{host} up", lambda host=host: _service(nova, host).state == "up")
         if _service(nova, host).status == "disabled":
             nova.services.enable(_service(nova, host).id)
-        _wait(f"{host} up", lambda host=host: _service(nova, host).state == "up")
     for server in nova.servers.list(search_opts={"all_tenants": 1}, limit=-1):
         with contextlib.suppress(nova_errors.NotFound):
             server.delete()
