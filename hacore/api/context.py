@@ -7,10 +7,18 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from oslo_config import cfg
 from oslo_context import context
+from oslo_log import log
 from oslo_policy import policy
 
 from hacore import policies
+from hacore.clock import Clock, SystemClock
 from hacore.errors import ConfigError, Forbidden
+
+LOG = log.getLogger(__name__)
+
+_LOOK_INTERVAL_S = 1.0
+#: What oslo.policy raises for files that are not what they should be.
+_UNREADABLE = (cfg.Error, OSError, TypeError, ValueError, AttributeError)
 
 
 class Context(context.RequestContext):
@@ -29,11 +37,13 @@ class Policy:
     would refuse everybody, and only when it is first needed.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._look_at = 0.0
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.register_defaults(policies.list_rules())
-        self._check_files(conf); self._enforcer.use_conf = False
+        self._check_files(conf)
 
     def _check_files(self, conf: cfg.ConfigOpts) -> None:
         options = conf.oslo_policy
@@ -49,7 +59,7 @@ class Policy:
             self._enforcer.check_rules(raise_on_violation=True)
         except policy.InvalidDefinitionError as exc:
             raise ConfigError(f"The policy files are wrong: {exc}") from exc
-        except (cfg.Error, OSError, TypeError, ValueError, AttributeError) as exc:
+        except _UNREADABLE as exc:
             reason = " ".join(str(exc).split())
             raise ConfigError(f"The policy files cannot be read: {reason}") from exc
         for name, rule in sorted(self._enforcer.file_rules.items()):
@@ -60,8 +70,27 @@ class Policy:
                     "not in the language of oslo.policy."
                 )
 
+    def _follow_files(self) -> None:
+        """Read the policy files again if they have changed; broken ones change nothing.
+
+        oslo.policy would look for them at every decision, and that takes longer than
+        to decide; use_conf says whether it looks.
+        """
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_INTERVAL_S
+        self._enforcer.use_conf = True
+        try:
+            self._enforcer.load_rules()
+        except _UNREADABLE as exc:
+            LOG.error("the policy files cannot be read, the rules stay: %s", exc)
+        finally:
+            self._enforcer.use_conf = False
+
     def identify(self, environ: WSGIEnvironment) -> Context:
         """Return who calls, from what the middleware left in the environment."""
+        self._follow_files()
         caller: Context = Context.from_environ(environ)
         caller.is_admin = False
         caller.is_admin = self._allows("context_is_admin", caller)

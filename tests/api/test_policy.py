@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Rules, what an operator overrides, and broken policy files."""
 
+import os
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
@@ -12,8 +13,9 @@ from oslo_policy import policy
 from hacore import policies
 from hacore.api import app as api
 from hacore.api.context import Policy
+from hacore.clock import SystemClock
 from hacore.db.engine import Database
-from hacore.errors import ConfigError
+from hacore.errors import ConfigError, Forbidden
 
 from .conftest import Client, Computes
 
@@ -87,6 +89,42 @@ def test_an_override_of_masakari_carries_over(
     answer = client.post("/v1/segments", body)
     assert answer.status_code == 403
     assert "os_masakari_api:segments:create" in answer.json["forbidden"]["message"]
+
+
+def test_files_that_change_are_read_again_and_broken_ones_change_nothing(
+    conf: cfg.ConfigOpts, policy_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Seconds(SystemClock):
+        passed = 0.0
+
+        def monotonic(self) -> float:
+            return self.passed
+
+    clock = Seconds()
+    policy_file.write_text("{}")
+    rules = Policy(conf, clock)
+
+    def allowed() -> bool:
+        clock.passed += 2
+        caller = rules.identify({"HTTP_X_ROLES": "operator", "HTTP_X_USER_ID": "u"})
+        try:
+            rules.authorize("os_masakari_api:notifications:create", caller)
+        except Forbidden:
+            return False
+        return True
+
+    def write(text: str) -> None:
+        policy_file.write_text(text)
+        os.utime(policy_file, times=(4e9 + clock.passed,) * 2)  # newer than what was read
+
+    assert not allowed()
+    write('"context_is_admin": "role:operator"')
+    assert allowed()
+    write('"context_is_admin": "role:admin')
+    assert allowed()
+    assert "the policy files cannot be read, the rules stay" in caplog.text
+    write('"context_is_admin": "role:admin"')
+    assert not allowed()
 
 
 @pytest.mark.parametrize(
