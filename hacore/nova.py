@@ -12,7 +12,9 @@ Instances are matched to hosts by service host names
 import copy
 import dataclasses
 import datetime
+import email.utils
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 import requests
 from keystoneauth1 import exceptions as ks_exc
-from keystoneauth1 import loading
+from keystoneauth1 import identity, loading
 from keystoneauth1.session import TCPKeepAliveAdapter
 from novaclient import api_versions
 from novaclient import client as nova_client
@@ -29,7 +31,7 @@ from oslo_config import cfg
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_exc
 
-from hacore import errors
+from hacore import errors, metrics
 from hacore.clock import Clock, SystemClock
 
 LOG = logging.getLogger(__name__)
@@ -43,8 +45,13 @@ OLDEST_MICROVERSION = api_versions.APIVersion("2.53")
 _LOCK_REASON = api_versions.APIVersion("2.73")
 _MIGRATIONS_SINCE = api_versions.APIVersion("2.59")
 
-#: Seconds to wait for the answer to a disable; nova-compute, where it lives, gives it in one.
-_DISABLE_ANSWER_S = 3.0
+#: Seconds to wait for the answer to a disable or an enable; nova-compute, where it lives,
+#: gives it in one.
+_TURN_ANSWER_S = 3.0
+
+#: Seconds in which a call that broke off may still be carried out: longer than a
+#: request waits in front of Nova's API.
+LATE_S = 15.0
 
 _POOL_SIZE = 64  # connections kept; more than any engine's threads use at a time
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.25, 10.0
@@ -78,6 +85,11 @@ class Instance:
     lock_reason: str | None
     metadata: dict[str, str]
     fault: str | None
+
+
+#: Statuses of an evacuation that has ended; completed: the source host came back since.
+EVACUATED = frozenset({"done", "completed"})
+NOT_EVACUATED = frozenset({"failed", "error", "cancelled"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +150,25 @@ class _HttpAdapter(TCPKeepAliveAdapter):
         return super().send(request, timeout=(self._connect_timeout_s, timeout), **kwargs)
 
 
+class _Measured(requests.Session):
+    """Counts every request and how long its answer took."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def send(self, request: Any, **kwargs: Any) -> requests.Response:
+        asked, status = self._clock.monotonic(), "broken"
+        try:
+            answer = super().send(request, **kwargs)
+            status = str(answer.status_code)
+        finally:
+            took_s = self._clock.monotonic() - asked
+            call = metrics.nova_call(request.method, request.url, request.body)
+            metrics.NOVA_SECONDS.labels(call, status).observe(took_s)
+        return answer
+
+
 class Nova:
     """Nova as the configured user sees it.  Safe for many threads.
 
@@ -166,7 +197,7 @@ class Nova:
         )
         self._guard: Guard = FreeGuard(self._clock)
         self._request_id: str | None = None
-        self._session, self._filter = _session(conf, http)
+        self._session, self._filter = _session(conf, http, self._clock)
         self._version: api_versions.APIVersion | None = None
         self._made: Any = None
         #: How often Nova or Keystone refused or broke off a call of this recovery.
@@ -185,9 +216,35 @@ class Nova:
 
     # ------------------------------------------------------------- log in
 
+    def authenticate(self) -> datetime.datetime | None:
+        """Log in, and ask Nova for nothing.
+
+        Returns when, by Keystone's clock, it gave the token; None where it gives none.
+        """
+        what = "log in to Keystone"
+        if not isinstance(self._session.auth, identity.BaseIdentityPlugin):
+            self._repeat(self._session.get_auth_headers, what)
+            return None
+        access = self._repeat(lambda: self._session.auth.get_access(self._session), what)
+        issued: datetime.datetime | None = access.issued
+        return issued
+
     def log_in(self) -> None:
         """Get a token and agree on a microversion; nothing else needs this to be called."""
         _ = self._client
+
+    @property
+    def microversion(self) -> str:
+        """The microversion that was agreed on."""
+        return str(self._client.api_version.get_string())
+
+    def now(self) -> datetime.datetime | None:
+        """Nova's clock, cut to seconds; None when its answers have no date."""
+        answer, _ = self._repeat(
+            lambda: self._client.client.get("/servers", params={"limit": 1}), "read Nova's clock"
+        )
+        date = answer.headers.get("Date")
+        return email.utils.parsedate_to_datetime(date) if date else None
 
     @property
     def lock_has_reason(self) -> bool:
@@ -226,6 +283,13 @@ class Nova:
 
     # ----------------------------------------------------------- services
 
+    def services(self) -> list[Service]:
+        """Return all nova-compute services."""
+        rows = self._repeat(
+            lambda: self._client.services.list(binary="nova-compute"), "list the compute services"
+        )
+        return [_service(row) for row in rows]
+
     def service(self, host: str) -> Service | None:
         """Return the nova-compute service of `host`, or None when Nova knows none."""
         rows = self._repeat(
@@ -235,7 +299,15 @@ class Nova:
         return next((_service(row) for row in rows if row.host == host), None)
 
     def disable_service(self, service: Service, reason: str) -> None:
-        """Keep the scheduler from placing instances there.
+        """Keep the scheduler from placing instances there."""
+        self._turn(service, {"status": "disabled", "disabled_reason": reason}, "disable")
+
+    def enable_service(self, service: Service) -> None:
+        """Let the scheduler place instances there."""
+        self._turn(service, {"status": "enabled"}, "enable")
+
+    def _turn(self, service: Service, body: dict[str, str], verb: str) -> None:
+        """Disable or enable.
 
         Nova writes this down and then, of a host that it holds for up, waits for
         nova-compute to take note: for its rpc_response_timeout (60 s) where that has
@@ -243,24 +315,16 @@ class Nova:
         answer is not waited for for long; what was written is read.
         """
         path = f"/os-services/{service.id}"
-        body = {"status": "disabled", "disabled_reason": reason}
 
-        def disable() -> None:
+        def turn() -> None:
             try:
-                self._client.client.put(path, body=body, timeout=_DISABLE_ANSWER_S)
+                self._client.client.put(path, body=body, timeout=_TURN_ANSWER_S)
             except ks_exc.ConnectTimeout:
                 rows = self._client.services.list(host=service.host, binary="nova-compute")
-                if not any(row.id == service.id and row.status == "disabled" for row in rows):
+                if not any(row.id == service.id and row.status == body["status"] for row in rows):
                     raise
 
-        self._repeat(disable, f"disable nova-compute on {service.host}")
-
-    def enable_service(self, service: Service) -> None:
-        """Let the scheduler place instances there."""
-        self._repeat(
-            lambda: self._client.services.enable(service.id),
-            f"enable nova-compute on {service.host}",
-        )
+        self._repeat(turn, f"{verb} nova-compute on {service.host}")
 
     def force_down(self, service: Service) -> None:
         """Tell Nova that the host is off, so that it need not find out by itself."""
@@ -299,7 +363,11 @@ class Nova:
     def lock(self, uuid: str, reason: str) -> None:
         """Keep the owner from changing the instance; Nova keeps `reason` from 2.73 on."""
         given = {"reason": reason} if self.lock_has_reason else {}
-        self._repeat(lambda: self._client.servers.lock(uuid, **given), f"lock instance {uuid}")
+        self._repeat(
+            lambda: self._client.servers.lock(uuid, **given),
+            f"lock instance {uuid}",
+            undone_later=True,
+        )
 
     def unlock(self, uuid: str) -> None:
         """Undo `lock`; an instance that is not locked is fine."""
@@ -310,11 +378,14 @@ class Nova:
         self._repeat(
             lambda: self._client.servers.reset_state(uuid, vm_state),
             f"reset the state of instance {uuid} to {vm_state}",
+            undone_later=True,
         )
 
     def stop(self, uuid: str) -> None:
         """Ask Nova to stop the instance.  Raises NovaConflict when it is in no state for that."""
-        self._repeat(lambda: self._client.servers.stop(uuid), f"stop instance {uuid}")
+        self._repeat(
+            lambda: self._client.servers.stop(uuid), f"stop instance {uuid}", undone_later=True
+        )
 
     def start(self, uuid: str) -> None:
         """Ask Nova to start the instance.  Raises NovaConflict when it is in no state for that."""
@@ -370,14 +441,26 @@ class Nova:
 
     # ------------------------------------------------------------ calling
 
-    def _repeat(self, call: Callable[[], T], what: str, *, repeatable: bool = True) -> T:
-        """Call until it works, Nova refuses, or the retry timeout is over."""
+    def _repeat(
+        self,
+        call: Callable[[], T],
+        what: str,
+        *,
+        repeatable: bool = True,
+        undone_later: bool = False,
+    ) -> T:
+        """Call until it works, Nova refuses, or the retry timeout is over.
+
+        :param undone_later: what follows may undo this: a try that broke off must
+            not be carried out after that, so it is waited until it cannot be.
+        """
         deadline = self._clock.monotonic() + self._retry_timeout_s
         backoff_s = _FIRST_BACKOFF_S
+        late_until = 0.0
         while True:
             self._guard.check()
             try:
-                return call()
+                result = call()
             except (nova_exc.ClientException, ks_exc.ClientException) as exc:
                 error = _translated(exc, what)
                 if isinstance(error, errors.TransientNovaError | errors.NovaOutcomeUnknown):
@@ -387,6 +470,8 @@ class Nova:
                 )
                 if not away:
                     raise error from exc
+                if isinstance(error, errors.NovaOutcomeUnknown):
+                    late_until = self._clock.monotonic() + LATE_S
                 if self._clock.monotonic() >= deadline:
                     raise errors.TransientNovaError(
                         f"{error} (tried for {self._retry_timeout_s:g} s)"
@@ -395,15 +480,24 @@ class Nova:
                     getattr(exc, "retry_after", 0), self._random.uniform(backoff_s / 2, backoff_s)
                 )
                 LOG.warning("%s; trying again in %.1f s", error, pause_s)
+            else:
+                late_s = late_until - self._clock.monotonic()
+                if undone_later and late_s > 0:
+                    self._guard.wait(late_s)
+                return result
             self._guard.wait(pause_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
 
-def _session(conf: cfg.ConfigOpts, adapter: HTTPAdapter | None) -> tuple[Any, dict[str, Any]]:
+def _session(
+    conf: cfg.ConfigOpts, adapter: HTTPAdapter | None, clock: Clock
+) -> tuple[Any, dict[str, Any]]:
     """Return a keystoneauth session, and which endpoint of the catalogue to use."""
+    # else novaclient writes every uuid it reads into ~/.novaclient, for its shell to complete
+    os.environ.setdefault("NOVACLIENT_UUID_CACHE_DIR", os.devnull)
     try:
         auth = loading.load_auth_from_conf_options(conf, "nova")
-        http = requests.Session()
+        http = _Measured(clock)
         for scheme in ("http://", "https://"):
             http.mount(scheme, adapter or _HttpAdapter(conf.nova.connect_timeout))
         session = loading.load_session_from_conf_options(
@@ -415,6 +509,18 @@ def _session(conf: cfg.ConfigOpts, adapter: HTTPAdapter | None) -> tuple[Any, di
     names = ("service_type", "service_name", "region_name", "endpoint_override")
     endpoint = {name: getattr(chosen, name) for name in names}
     return session, {**endpoint, "endpoint_type": chosen.interface}
+
+
+def check_login(conf: cfg.ConfigOpts, group: str) -> None:
+    """Get a token with the login of another group; certificates are checked as [nova] says.
+
+    Raises NovaError.
+    """
+    try:
+        auth = loading.load_auth_from_conf_options(conf, group)
+        loading.load_session_from_conf_options(conf, "nova", auth=auth).get_auth_headers()
+    except ks_exc.ClientException as exc:
+        raise errors.NovaError(f"Could not log in to Keystone: {_reason(exc)}") from exc
 
 
 def _pages(client: Any, path: str, key: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:

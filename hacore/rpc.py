@@ -8,10 +8,14 @@ themselves.  So it never blocks a request and never fails one.
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
+import amqp.exceptions
 import kombu.exceptions
 import oslo_messaging
 from oslo_config import cfg
+
+from hacore.errors import Unavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -21,14 +25,37 @@ _VERSION = "1.0"
 _PAUSE_S = 0.1
 
 
+#: What a cast raises where the bus is away or refuses us; drivers let their libraries' through.
+_AWAY = (
+    oslo_messaging.MessagingException,
+    kombu.exceptions.KombuError,
+    amqp.exceptions.AMQPError,
+    OSError,
+)
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Cast one wake-up.  Raises Unavailable when the message bus does not take it."""
+    transport = oslo_messaging.get_rpc_transport(conf)
+    try:
+        _client(transport).cast({}, "wake")
+    except _AWAY as exc:
+        raise Unavailable(f"The message bus takes no message: {exc}") from exc
+    finally:
+        transport.cleanup()
+
+
+def _client(transport: Any) -> Any:
+    target = oslo_messaging.Target(topic=TOPIC, version=_VERSION, fanout=True)
+    # retry=0: a broker that is away costs one wake-up and no time
+    return oslo_messaging.get_rpc_client(transport, target, retry=0)
+
+
 class Waker:
     """Casts wake-ups from a thread of its own; many that are due within a moment become one."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._transport = oslo_messaging.get_rpc_transport(conf)
-        target = oslo_messaging.Target(topic=TOPIC, version=_VERSION, fanout=True)
-        # retry=0: a broker that is away costs one wake-up and no time
-        self._client = oslo_messaging.get_rpc_client(self._transport, target, retry=0)
+        self._client = _client(oslo_messaging.get_rpc_transport(conf))
         self._due = threading.Event()
         self._stopping = threading.Event()
         self._away = False
@@ -56,11 +83,7 @@ class Waker:
         try:
             self._client.cast({}, "wake")
             self._away = False
-        except (
-            oslo_messaging.MessagingException,
-            kombu.exceptions.KombuError,
-            OSError,
-        ) as exc:
+        except _AWAY as exc:
             if not self._away:
                 LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
             self._away = True

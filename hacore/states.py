@@ -37,7 +37,8 @@ TRANSITIONS: dict[NotificationStatus, frozenset[NotificationStatus]] = {
     NotificationStatus.ERROR: frozenset({NotificationStatus.RUNNING, NotificationStatus.FAILED}),
     NotificationStatus.FINISHED: frozenset(),
     NotificationStatus.IGNORED: frozenset(),
-    NotificationStatus.FAILED: frozenset(),
+    # an operator wants it tried again (hacore-manage recovery retry)
+    NotificationStatus.FAILED: frozenset({NotificationStatus.ERROR}),
 }
 
 #: Somebody works on it or will.

@@ -43,6 +43,7 @@ class Simulation:
         self._baton = threading.Semaphore(0)
         self._current: _Actor | None = None
         self._plans: list[tuple[float, int, Callable[[], None]]] = []
+        self._planned = 0
 
     # ------------------------------------------------------------- clock
 
@@ -73,7 +74,8 @@ class Simulation:
 
     def at(self, when: float, action: Callable[[], Any]) -> None:
         """Do `action` at the moment `when`, between two actors."""
-        heapq.heappush(self._plans, (when, len(self._plans), action))
+        self._planned += 1  # so that plans for one moment happen in the order they were made
+        heapq.heappush(self._plans, (when, self._planned, action))
 
     def kill(self, group: str) -> None:
         """End all actors of `group` where they wait."""
@@ -100,7 +102,10 @@ class Simulation:
         if ready is not None:
             self._resume(ready)
             return
-        moments = [actor.wake_at for actor in self._actors]
+        self._leap([actor.wake_at for actor in self._actors])
+
+    def _leap(self, moments: list[float]) -> None:
+        """Go to the first of `moments`, or of the plans, and do what is planned for then."""
         if self._plans:
             moments.append(self._plans[0][0])
         assert moments, "nothing will ever happen any more"

@@ -19,9 +19,11 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import ProtocolError
 
 from hacore import events
+from hacore.clock import Clock
 from hacore.db import moves
 from hacore.db.engine import Database
 from hacore.db.models import Event, Host, Move, Notification
+from hacore.engine.evacuation import Pool
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
@@ -45,7 +47,9 @@ class SandboxAdapter(BaseAdapter):
         self._rest = rest
         self._clock = clock
 
-    def send(self, request: Any, **_options: Any) -> requests.Response:
+    def send(
+        self, request: Any, *, timeout: float | None = None, **_options: Any
+    ) -> requests.Response:
         url = urllib.parse.urlsplit(request.url)
         body = request.body or b""
         answer = self._rest.handle(
@@ -55,6 +59,9 @@ class SandboxAdapter(BaseAdapter):
             {"host": url.netloc, **{k.lower(): str(v) for k, v in _text(request.headers).items()}},
             body.encode() if isinstance(body, str) else body,
         )
+        if timeout is not None and answer.delay_s > timeout:
+            self._clock.pass_time(timeout)
+            raise requests.exceptions.ReadTimeout(f"no answer within {timeout:g} s")
         if answer.delay_s:
             self._clock.pass_time(answer.delay_s)
         if answer.drop:
@@ -163,36 +170,52 @@ class World:
     def notify(self, name: str = "compute1", **values: Any) -> str:
         """A notification was accepted; return its uuid."""
         row = factories.notification(self.db, self.hosts.get(name) or self.host(name), **values)
+        self.wake()
+        return str(row.uuid)
+
+    def wake(self) -> None:
+        """The cast over the message bus reaches every engine."""
         for queue in self._queues.values():
             queue.wake()
-        return str(row.uuid)
 
     def engine(self, name: str = "a") -> Queue:
         """Start an engine."""
         nova = Nova(
             self.conf,
-            clock=self.clock,
+            clock=self.clock_of(name),
             rng=random.Random(1),
-            http=SandboxAdapter(self.rest, self.clock),
+            http=self.http_of(name),
         )
         recoverer = Recoverer(
             self.conf,
             self.db,
             nova,
-            self.clock,
+            self.clock_of(name),
             Flows(self.conf),
-            SynchronousExecutor(),
+            self.pool_of(name),
             events.Events(self.told.append),
         )
 
         def submit(body: Any, *args: Any) -> None:
             self.clock.spawn(name, body, *args)
 
-        queue = Queue(self.conf, self.db, self.clock, name, submit, recoverer.recover)
+        queue = Queue(self.conf, self.db, self.clock_of(name), name, submit, recoverer.recover)
         self.clock.spawn(name, queue.run)
         self.clock.spawn(name, queue.keep_leases, lambda: None)
         self._queues[name] = queue
         return queue
+
+    def clock_of(self, engine: str) -> Clock:
+        """What an engine knows of time."""
+        return self.clock
+
+    def http_of(self, engine: str) -> SandboxAdapter:
+        """What carries an engine's requests."""
+        return SandboxAdapter(self.rest, self.clock)
+
+    def pool_of(self, engine: str) -> Pool:
+        """Where an engine's calls for single instances run."""
+        return SynchronousExecutor()
 
     def kill_engine(self, name: str = "a") -> None:
         """kill -9."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import falcon
 
+from hacore import metrics
 from hacore.api import microversions
 from hacore.api.context import Context, Policy
 from hacore.api.microversions import Version
@@ -177,6 +178,15 @@ class Judge:
                 description=f"Content-Type: {media_type[:80]!r} is not served; "
                 f"known are {', '.join(MEDIA_TYPES)}."
             )
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: Any, _succeeded: bool
+    ) -> None:
+        """Count the answer."""
+        # what a client makes up is no label: series are for ever
+        method = req.method if req.method in falcon.HTTP_METHODS else "unknown"
+        route = req.uri_template or "unknown"
+        metrics.API_REQUESTS.labels(method, route, resp.status_code).inc()
 
 
 def _read(req: falcon.Request) -> bytes:

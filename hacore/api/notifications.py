@@ -5,6 +5,7 @@ from typing import Any
 
 from oslo_log import log
 
+from hacore import metrics
 from hacore.api import parameters, schemas, times, uuids
 from hacore.api.answering import Call, Route
 from hacore.db import notifications
@@ -67,6 +68,7 @@ def create(call: Call) -> dict[str, Any]:
         )
         event.update(shown := show(notification))
     call.services.wake()
+    metrics.NOTIFICATIONS.labels(notification.type, NotificationStatus.NEW).inc()
     LOG.info(
         "notification %s: new, %s of host %s",
         notification.uuid,

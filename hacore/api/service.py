@@ -19,6 +19,7 @@ from hacore.api.app import make_app
 from hacore.api.server import make_server
 from hacore.clock import Clock
 from hacore.db.engine import Database
+from hacore.db.services import Presence
 from hacore.errors import ConfigError
 from hacore.nova import Nova
 from hacore.rpc import Waker
@@ -62,9 +63,17 @@ class Api:
                 "listen or port, or end what listens there."
             ) from exc
         self._server = server
+        self._presence = Presence(self._db, "hacore-api", self._conf.host, self._conf.claim_lease)
+        self._presence.beat()
         self._threads = [
             threading.Thread(target=server.serve, name="api", daemon=True),
             threading.Thread(target=self._watch, name="api-watchdog", daemon=True),
+            threading.Thread(
+                target=self._presence.keep,
+                args=(self._clock, self._stopping),
+                name="api-presence",
+                daemon=True,
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -96,5 +105,6 @@ class Api:
         self._events.stop()
         for thread in self._threads:
             thread.join(timeout=10)
+        self._presence.end()
         self._db.dispose()
         LOG.info("API has stopped")

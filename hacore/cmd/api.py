@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
+    from hacore.cmd.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     with launch.one_sentence("hacore-api"):
@@ -22,4 +23,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
-    launch.run(conf, [Api(conf, SystemClock(), notify)])
+        monitoring = Monitoring(conf, "api_port")
+    launch.run(conf, [monitoring, Api(conf, SystemClock(), notify)])

@@ -13,6 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     concurrency.select(argv)
     from hacore.clock import SystemClock
     from hacore.cmd import launch
+    from hacore.cmd.monitoring import Monitoring
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
 
@@ -23,4 +24,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=True)
-    launch.run(conf, [Engine(conf, SystemClock(), notify)])
+        monitoring = Monitoring(conf, "engine_port")
+    launch.run(conf, [monitoring, Engine(conf, SystemClock(), notify)])

@@ -50,8 +50,8 @@ class Part(Protocol):
 
 
 @contextlib.contextmanager
-def one_sentence(prog: str) -> Iterator[None]:
-    """Turn what stops a command into one sentence and exit status 1."""
+def one_sentence(prog: str, status: int = 1) -> Iterator[None]:
+    """Turn what stops a command into one sentence and an exit status."""
     try:
         yield
     except HacoreError as exc:
@@ -68,7 +68,8 @@ def one_sentence(prog: str) -> Iterator[None]:
         reason = f"The configuration is wrong: {exc}."
     else:
         return
-    sys.exit(f"{prog}: {' '.join(reason.split())}")
+    sys.stderr.write(f"{prog}: {' '.join(reason.split())}\n")
+    sys.exit(status)
 
 
 def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts:
@@ -118,7 +119,7 @@ def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
     # systemd starts us again: better than to try for minutes and say nothing
     conf.set_override("max_retries", 0, group="database")
     try:
-        with _quiet():
+        with quiet():
             yield Database(conf.database)
     except ConfigError:
         raise
@@ -136,6 +137,20 @@ def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
         conf.clear_override("max_retries", group="database")
 
 
+@contextlib.contextmanager
+def usable_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
+    """Open the database for what is in the ``with``, if it has the schema of this version.
+
+    Raises ConfigError.
+    """
+    with reaching_database(conf) as db:
+        schema.check(db)
+    try:
+        yield db
+    finally:
+        db.dispose()
+
+
 def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
     """Raise unless the database is there and has our schema.
 
@@ -151,7 +166,7 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
 def check_bus(conf: cfg.ConfigOpts) -> None:
     """Raise unless the message bus has a driver; whether it runs shows later."""
     try:
-        with _quiet():
+        with quiet():
             oslo_messaging.get_rpc_transport(conf).cleanup()
     except oslo_messaging.MessagingException as exc:
         raise ConfigError(
@@ -193,7 +208,7 @@ def check_application(conf: cfg.ConfigOpts) -> None:
         hacore_conf.nova.check_login(conf, "keystone_authtoken")
     hacore_conf.nova.check(conf)
     try:
-        with _quiet():
+        with quiet():
             make_app(conf, Database(conf.database), Nova(conf), lambda: None)
     except (cfg.Error, ValueError):
         hacore_conf.check(conf)  # says it better, now that the libraries' options are there
@@ -227,10 +242,10 @@ def check_nova(conf: cfg.ConfigOpts, *, must_answer: bool) -> None:
     """
     hacore_conf.nova.check(conf)
     try:
-        with _quiet():
+        with quiet():
             Nova(conf, retry_timeout_s=_LOGIN_PATIENCE_S).log_in()
     except TransientNovaError as exc:
-        reason = _why_away(exc)
+        reason = why_away(exc)
         if must_answer:
             raise NovaError(
                 f"Keystone or Nova does not answer: {reason}; check [nova] auth_url and that both "
@@ -244,7 +259,7 @@ def check_nova(conf: cfg.ConfigOpts, *, must_answer: bool) -> None:
 _WHERE = re.compile(r"Unable to establish connection to \S+?(?=: )")
 
 
-def _why_away(exc: BaseException) -> str:
+def why_away(exc: BaseException) -> str:
     """Say in one line what the libraries say in three times as many words as there are facts."""
     where = _WHERE.search(str(exc))
     if where is None:
@@ -256,13 +271,14 @@ def _why_away(exc: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep warnings out of the log: what matters of them is in the sentence at the end."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def take_notify_socket() -> Callable[[str], None]:

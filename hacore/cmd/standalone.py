@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
+    from hacore.cmd.monitoring import Monitoring
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
     from hacore.errors import ConfigError
@@ -36,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         Flows(conf)
         launch.check_database(conf, create=True)
         launch.check_nova(conf, must_answer=True)
+        monitoring = Monitoring(conf, "api_port")
     # the engine first: READY is said by the API, when all is
-    launch.run(conf, [Engine(conf, clock, _but_ready(notify)), Api(conf, clock, notify)])
+    engine = Engine(conf, clock, _but_ready(notify))
+    launch.run(conf, [monitoring, engine, Api(conf, clock, notify)])
 
 
 def _but_ready(notify: Callable[[str], None]) -> Callable[[str], None]:

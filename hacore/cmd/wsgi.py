@@ -6,7 +6,9 @@ list with ``;`` between the names, goes before that.  The server must load the
 application after it has forked (uwsgi --lazy-apps; gunicorn does by itself).
 """
 
+import atexit
 import os
+import threading
 from typing import Any
 
 from hacore import concurrency
@@ -19,8 +21,11 @@ def _application() -> Any:
     from hacore import events
     from hacore.api.app import make_app
     from hacore.api.service import NOVA_PATIENCE_S
+    from hacore.clock import SystemClock
     from hacore.cmd import launch
+    from hacore.cmd.monitoring import Monitoring
     from hacore.db.engine import Database
+    from hacore.db.services import Presence
     from hacore.nova import Nova
     from hacore.rpc import Waker
 
@@ -30,9 +35,20 @@ def _application() -> Any:
         launch.check_bus(conf)
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
+        Monitoring(conf, "api_port", one_of_many=True).start()
+        db = Database(conf.database)
+        presence = Presence(db, "hacore-api", conf.host, conf.claim_lease)
+        presence.beat()
+        threading.Thread(
+            target=presence.keep,
+            args=(SystemClock(), threading.Event()),
+            name="api-presence",
+            daemon=True,
+        ).start()
+        atexit.register(presence.end)
         return make_app(
             conf,
-            Database(conf.database),
+            db,
             Nova(conf, retry_timeout_s=NOVA_PATIENCE_S),
             Waker(conf).wake,
             events.connect(conf, "hacore-api"),

@@ -18,6 +18,7 @@ from hacore.conf import (
     default,
     host_failure,
     instance_failure,
+    metrics,
     nova,
     process_failure,
     recovery_flows,
@@ -28,7 +29,28 @@ from hacore.errors import ConfigError
 #: what is above is opened for a single transaction, at the cost of several.
 MAX_POOL_SIZE = 20
 
-_PLAIN = (default, api, host_failure, instance_failure, process_failure, recovery_flows)
+#: Libraries whose options are in hacore.conf, by their name for oslo-config-generator; the one of
+#: keystonemiddleware is not among them: only the API reads it.
+LIBRARIES = (
+    "oslo.db",
+    "oslo.log",
+    "oslo.messaging",
+    "oslo.middleware.healthcheck",
+    "oslo.middleware.http_proxy_to_wsgi",
+    "oslo.middleware.sizelimit",
+    "oslo.policy",
+    "oslo.service.service",
+)
+
+_PLAIN = (
+    default,
+    api,
+    host_failure,
+    instance_failure,
+    metrics,
+    process_failure,
+    recovery_flows,
+)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

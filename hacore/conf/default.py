@@ -5,6 +5,8 @@ import socket
 
 from oslo_config import cfg
 
+from hacore.conf.recovery_flows import NAMESPACE
+
 GROUP = "DEFAULT"
 
 common = [
@@ -99,6 +101,13 @@ engine = [
 ]
 
 recovery = [
+    cfg.ListOpt(
+        "task_namespaces",
+        default=[NAMESPACE],
+        help="Entry-point groups in which the tasks of [taskflow_driver_recovery_flows] are "
+        "looked for; of two of the same name the first is taken. Add masakari.task_flow.tasks for "
+        "tasks that a third party made for Masakari.",
+    ),
     cfg.FloatOpt(
         "verify_interval",
         default=1.0,

@@ -58,6 +58,12 @@ def check(conf: cfg.ConfigOpts) -> None:
         raise ConfigError(f"[{GROUP}] does not fit together: {exc}.") from exc
 
 
+def has_login(conf: cfg.ConfigOpts, group: str) -> bool:
+    """Whether `group` says how to log in, rightly or wrongly."""
+    loading.register_auth_conf_options(conf, group)
+    return bool(conf[group].auth_type or conf[group].auth_section)
+
+
 def check_login(conf: cfg.ConfigOpts, group: str) -> None:
     """Raise ConfigError unless `group`, or the one that it names, has a complete login."""
     loading.register_auth_conf_options(conf, group)

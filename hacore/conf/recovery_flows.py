@@ -6,6 +6,8 @@ from typing import Any
 from oslo_config import cfg, types
 
 GROUP = "taskflow_driver_recovery_flows"
+#: The entry-point group of hacore's own tasks.
+NAMESPACE = "hacore.task_flow.tasks"
 
 
 class _TaskLists(types.Dict):
@@ -30,8 +32,8 @@ class _TaskLists(types.Dict):
 _TASK_LISTS = _TaskLists()
 
 _FORM = (
-    "A dict of the lists pre, main and post; each names entry points of hacore.task_flow.tasks "
-    "in the order they run."
+    "A dict of the lists pre, main and post; each names entry points of the groups in [DEFAULT] "
+    "task_namespaces, in the order they run."
 )
 
 OPTIONS = [

@@ -10,6 +10,7 @@ The lease ends on the database's clock.
 
 import dataclasses
 import datetime
+import functools
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from hacore import metrics
 from hacore.db import events
-from hacore.db.engine import Database, retry
-from hacore.db.models import Host, Notification
+from hacore.db.engine import Database, UtcNow, retry
+from hacore.db.models import Host, Notification, UtcDateTime
 from hacore.errors import LeaseLost
 from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMethod
 
@@ -28,6 +30,8 @@ LOG = logging.getLogger(__name__)
 #: How many due rows a look takes into account; more than one, because another
 #: engine may be claiming the first this very moment.
 _CANDIDATES = 20
+#: By whether another engine had it.
+_CLAIMED = {False: "Claimed", True: "Taken over"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Claim:
     generated_time: datetime.datetime
     created_at: datetime.datetime
     expired: bool
+    failures: int
     host_uuid: str
     host_name: str
     segment_uuid: str
@@ -70,19 +75,56 @@ def claim(
     :param hosts_only: only COMPUTE_HOST notifications.
     """
     with db.read() as session:
-        due = _due(db.now(session)).limit(_CANDIDATES)
-        if hosts_only:
-            due = due.where(Notification.type == NotificationType.COMPUTE_HOST)
-        candidates = session.execute(due).all()
+        candidates = session.execute(_look(hosts_only), {"now": db.now(session)}).all()
     for candidate_id, subject in candidates:
         taken = _take(db, candidate_id, subject, owner, lease_s)
         if taken:
-            return _describe(db, taken, expire_s)
+            row, before = taken
+            claimed = _describe(db, row, expire_s)
+            _tell(claimed, before)
+            return claimed
     return None
 
 
-def _due(now: datetime.datetime) -> sa.Select[int, str]:
-    status = Notification.status
+def _tell(claim: Claim, before: str) -> None:
+    metrics.CLAIMS.labels(claim.type).inc()
+    if before == NotificationStatus.RUNNING:
+        metrics.TAKEOVERS.labels(claim.type).inc()
+    LOG.info(
+        "notification %s: %s -> running: %s by %s (claim %d, %s of host %s, request %s)",
+        claim.uuid,
+        before,
+        _CLAIMED[before == NotificationStatus.RUNNING],
+        claim.owner,
+        claim.attempt,
+        claim.type,
+        claim.host_name,
+        claim.request_id,
+    )
+
+
+# Statements that every engine runs every few seconds are made once: to make
+# one takes several times as long as to run it.
+_NOW = sa.bindparam("now", type_=UtcDateTime())
+
+
+@functools.cache
+def _look(hosts_only: bool) -> sa.Select[int, str]:
+    due = _due().limit(_CANDIDATES)
+    return due.where(Notification.type == NotificationType.COMPUTE_HOST) if hosts_only else due
+
+
+@functools.cache
+def _still_due() -> sa.Select[Notification]:
+    return sa.select(Notification).where(
+        Notification.id == sa.bindparam("row_id"),
+        Notification.id.in_(_due().with_only_columns(Notification.id)),
+    )
+
+
+@functools.cache
+def _due() -> sa.Select[int, str]:
+    status, now = Notification.status, _NOW
     due = sa.or_(
         status == NotificationStatus.NEW,
         sa.and_(status == NotificationStatus.ERROR, Notification.retry_at <= now),
@@ -122,8 +164,23 @@ def _due(now: datetime.datetime) -> sa.Select[int, str]:
     )
 
 
+def oldest_due_s(db: Database) -> float:
+    """Return for how many seconds the notification has been due that waits the longest; 0: none."""
+    status = Notification.status
+    since = sa.case(
+        (status == NotificationStatus.NEW, Notification.created_at),
+        (status == NotificationStatus.ERROR, Notification.retry_at),
+        else_=sa.func.coalesce(Notification.lease_until, Notification.updated_at),
+    )
+    with db.read() as session:
+        now = db.now(session)
+        due = _due().order_by(None).with_only_columns(sa.func.min(since))
+        oldest: datetime.datetime | None = session.scalar(due, {"now": now})
+    return (now - oldest).total_seconds() if oldest else 0.0
+
+
 def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -> Any:
-    """Claim the row if it is still due and its subject still free.  Returns the row, or None."""
+    """Claim the row if it and its subject are still free; return it and its old status, or None."""
     with db.write() as session:
         live = sa.select(Notification).where(
             Notification.subject == subject, Notification.status.in_(LIVE)
@@ -136,24 +193,18 @@ def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -
         if not seen <= {row.id for row in locked}:
             return None
         now = db.now(session)
-        row = session.scalar(
-            sa.select(Notification).where(
-                Notification.id == row_id,
-                Notification.id.in_(_due(now).with_only_columns(Notification.id)),
-            )
-        )
+        row = session.scalar(_still_due(), {"row_id": row_id, "now": now})
         if row is None:
             return None
-        taken_over = row.status == NotificationStatus.RUNNING
+        before = row.status
         row.status = NotificationStatus.RUNNING
         row.owner = owner
         row.attempt += 1
         row.lease_until = now + datetime.timedelta(seconds=lease_s)
         row.updated_at = now
-        text = f"Taken over by {owner}" if taken_over else f"Claimed by {owner}"
+        text = f"{_CLAIMED[before == NotificationStatus.RUNNING]} by {owner}"
         events.add(session, row.uuid, row.attempt, now, message=f"{text} (claim {row.attempt}).")
-    LOG.info("notification %s: %s (claim %d)", row.uuid, text, row.attempt)
-    return row
+    return row, before
 
 
 def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
@@ -176,6 +227,7 @@ def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
         generated_time=row.generated_time,
         created_at=row.created_at,
         expired=(now - row.created_at).total_seconds() > expire_s,
+        failures=row.failures,
         host_uuid=host.uuid,
         host_name=host.name,
         segment_uuid=host.segment.uuid,
@@ -185,14 +237,16 @@ def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
     )
 
 
-def owned(session: orm.Session, claim: Claim) -> Notification:
-    """Return the notification, locked until the transaction ends.
+def owned(
+    db: Database, session: orm.Session, claim: Claim
+) -> tuple[Notification, datetime.datetime]:
+    """Return the notification, locked until the transaction ends, and the time.
 
     Raises LeaseLost when the claim is not the newest any more.  Every write
     for a notification calls this first, in the same transaction.
     """
-    row = session.scalar(
-        sa.select(Notification)
+    row = session.execute(
+        sa.select(Notification, UtcNow())
         .where(
             Notification.uuid == claim.uuid,
             Notification.owner == claim.owner,
@@ -200,10 +254,10 @@ def owned(session: orm.Session, claim: Claim) -> Notification:
             Notification.status == NotificationStatus.RUNNING,
         )
         .with_for_update()
-    )
+    ).one_or_none()
     if row is None:
         raise LeaseLost(f"Claim {claim.attempt} of notification {claim.uuid} was taken over.")
-    return row
+    return row[0], db.time_in(row[1])
 
 
 @retry
@@ -231,12 +285,11 @@ def renew(
 def release(db: Database, claim: Claim, reason: str) -> None:
     """Give the claim back: the notification is due at once, for whoever comes."""
     with db.write() as session:
-        row = owned(session, claim)
-        now = db.now(session)
+        row, now = owned(db, session, claim)
         row.lease_until = None
         row.updated_at = now
         events.add(session, row.uuid, row.attempt, now, message=f"Released: {reason}")
-    LOG.info("notification %s: released (%s)", claim.uuid, reason)
+    LOG.info("notification %s: released (host %s): %s", claim.uuid, claim.host_name, reason)
 
 
 @retry
@@ -248,21 +301,27 @@ def finish(
     *,
     max_attempts: int = 1,
     retry_after_s: float = 0,
+    counts: bool = True,
 ) -> NotificationStatus:
     """End the claim; return the status that the notification has now.
 
     ``error`` is tried again after `retry_after_s`, or becomes ``failed`` when
     `max_attempts` recoveries have ended in error.
+
+    :param counts: whether this one is among them.
     """
     with db.write() as session:
-        row = owned(session, claim)
-        now = db.now(session)
+        row, now = owned(db, session, claim)
         if status == NotificationStatus.ERROR:
-            row.failures += 1
             row.failed_attempt = row.attempt
-            if row.failures >= max_attempts:
+            row.failures += counts
+            if not counts:
+                row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
+                message = f"{message} The next attempt comes in {retry_after_s:g} s."
+            elif row.failures >= max_attempts:
                 status = NotificationStatus.FAILED
-                message = f"{message} Given up after {row.failures} attempts."
+                times = "1 attempt" if row.failures == 1 else f"{row.failures} attempts"
+                message = f"{message} Given up after {times}."
             else:
                 row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
                 message = (
@@ -274,6 +333,17 @@ def finish(
         row.lease_until = None
         row.updated_at = now
         events.add(session, row.uuid, row.attempt, now, message=f"{status}: {message}")
+    metrics.NOTIFICATIONS.labels(claim.type, status).inc()
+    if status != NotificationStatus.ERROR:
+        age_s = (now - claim.created_at).total_seconds()
+        metrics.NOTIFICATION_SECONDS.labels(claim.type, status).observe(age_s)
     level = logging.ERROR if status == NotificationStatus.FAILED else logging.INFO
-    LOG.log(level, "notification %s: running -> %s: %s", claim.uuid, status, message)
+    LOG.log(
+        level,
+        "notification %s: running -> %s (host %s): %s",
+        claim.uuid,
+        status,
+        claim.host_name,
+        message,
+    )
     return status

@@ -171,8 +171,10 @@ def translated() -> Iterator[None]:
             "No database connection became free in time; raise [database] max_pool_size or "
             "max_overflow."
         ) from exc
+    except sa.exc.OperationalError as exc:  # oslo.db leaves most of them as they are: disk full
+        raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
     except db_exc.DBError as exc:
-        if isinstance(exc.inner_exception, sa.exc.OperationalError):  # disk full, read-only, ...
+        if isinstance(exc.inner_exception, sa.exc.OperationalError):  # no such table, ...
             raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
         raise
 

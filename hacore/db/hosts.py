@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Hosts, as a person registers them; what recoveries do to them is in hacore.db.recoveries."""
 
+import dataclasses
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,15 @@ from hacore.db import paging, segments
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Segment
 from hacore.errors import Duplicate, HostNotFound
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registered:
+    """A host that is registered, and where."""
+
+    name: str
+    segment_uuid: str
+    segment_name: str
 
 
 @retry
@@ -60,6 +70,19 @@ def list_(
         for host in hosts:
             orm.attributes.set_committed_value(host, "segment", segment)
         return hosts
+
+
+@retry
+def registered(db: Database) -> list[Registered]:
+    """Return all hosts of all segments, by name."""
+    with db.read() as session:
+        rows = session.execute(
+            sa.select(Host.name, Segment.uuid, Segment.name)
+            .join(Host.segment)
+            .where(Host.deleted == 0, Segment.deleted == 0)
+            .order_by(Host.name)
+        )
+        return [Registered(*row) for row in rows]
 
 
 @retry

@@ -208,3 +208,21 @@ class Event(Base):
     state: Mapped[str | None] = mapped_column(sa.String(36))
     progress: Mapped[float | None]
     message: Mapped[str | None] = mapped_column(_TEXT)
+
+
+class Service(Base):
+    """A process of hacore that runs, or ended without saying so; see hacore.db.services.
+
+    ``created_at``: when it started; ``updated_at``: when it was last seen.
+    """
+
+    __tablename__ = "services"
+
+    #: Unlike any other's, also after a restart; an engine's is the owner of its claims.
+    name: Mapped[str] = mapped_column(unique=True)
+    binary: Mapped[str] = mapped_column(sa.String(36))
+    host: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str] = mapped_column(sa.String(36))
+    #: It is dead if it is not seen again until then.
+    alive_until: Mapped[datetime.datetime]

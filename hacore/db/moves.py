@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from hacore import metrics
 from hacore.db import claims, events
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
@@ -26,8 +27,8 @@ LOG = logging.getLogger(__name__)
 class Plan:
     """A move to be made; with a `skip_reason`, one not to be made.
 
-    ``migration_before``: id of the newest evacuation that Nova has recorded for
-    the instance, 0 when there is none; younger ones are this recovery's.
+    ``migration_before``: id of the newest evacuation of the instance that Nova has
+    ended, 0 when there is none; younger ones are for this recovery to watch.
     """
 
     instance_uuid: str
@@ -42,10 +43,10 @@ class Plan:
 def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
     """Add a move for each plan whose instance has none yet; return all, in order."""
     with db.write() as session:
-        claims.owned(session, claim)
-        now = db.now(session)
+        _, now = claims.owned(db, session, claim)
         known = _of(session, claim.uuid)
         moves = {move.instance_uuid: move for move in known}
+        had = frozenset(moves)
         for plan in plans:
             if plan.instance_uuid in moves:
                 continue
@@ -65,6 +66,11 @@ def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
                 created_at=now,
             )
         session.add_all(moves.values())
+    for move in moves.values():
+        if move.instance_uuid not in had:
+            if move.status == MoveStatus.IGNORED:
+                metrics.MOVES.labels(MoveStatus.IGNORED).inc()
+            _tell(logging.INFO, claim, move, move.status, move.message or "to be evacuated")
     return sorted(moves.values(), key=lambda move: move.position)
 
 
@@ -91,9 +97,8 @@ def begin(db: Database, claim: Claim, move: Move) -> None:
     Written are ``locked`` and ``migration_before`` as `move` has them now.
     """
     with db.write() as session:
-        claims.owned(session, claim)
+        _, now = claims.owned(db, session, claim)
         row = session.get_one(Move, move.id)
-        now = db.now(session)
         row.status = MoveStatus.ONGOING
         row.locked = move.locked
         row.migration_before = move.migration_before
@@ -101,7 +106,7 @@ def begin(db: Database, claim: Claim, move: Move) -> None:
         row.end_time = None
         row.message = None
         row.updated_at = now
-    LOG.info("instance %s: evacuation from %s begins", move.instance_uuid, move.source_host)
+    _tell(logging.INFO, claim, move, MoveStatus.ONGOING, "evacuation begins")
 
 
 @retry
@@ -111,38 +116,55 @@ def end(
     move: Move,
     status: MoveStatus,
     *,
-    step: str,
+    step: str | None,
     dest_host: str | None = None,
     message: str | None = None,
     progress: float | None = None,
 ) -> None:
-    """Write the verdict on a move, and the line that tells it."""
-    text = message or f"Instance {move.instance_uuid} moved from {move.source_host} to {dest_host}."
+    """Write the verdict on a move, the line that tells it, and ``locked`` as `move` has it."""
+    text = f"Instance {move.instance_uuid} moved from {move.source_host} to {dest_host}."
+    if message is not None:
+        text = f"Instance {move.instance_uuid}: {message}"
     with db.write() as session:
-        claims.owned(session, claim)
+        _, now = claims.owned(db, session, claim)
         row = session.get_one(Move, move.id)
-        now = db.now(session)
         row.status = status
+        row.locked = move.locked
         row.dest_host = dest_host
         row.message = message
         row.start_time = row.start_time or now
         row.end_time = now
         row.updated_at = now
+        took_s = (now - row.start_time).total_seconds()
         events.add(
             session, claim.uuid, claim.attempt, now, step=step, message=text, progress=progress
         )
+    metrics.MOVES.labels(status).inc()
+    metrics.MOVE_SECONDS.labels(status).observe(took_s)
     level = logging.WARNING if status == MoveStatus.FAILED else logging.INFO
-    LOG.log(level, "instance %s: move %s: %s", move.instance_uuid, status, text)
+    _tell(level, claim, move, status, text)
+
+
+def _tell(level: int, claim: Claim, move: Move, status: str, text: str) -> None:
+    LOG.log(
+        level,
+        "instance %s: move %s (notification %s, host %s): %s",
+        move.instance_uuid,
+        status,
+        claim.uuid,
+        claim.host_name,
+        text,
+    )
 
 
 @retry
 def unlocked(db: Database, claim: Claim, move: Move) -> None:
     """Note that no lock of ours is on the instance any more."""
     with db.write() as session:
-        claims.owned(session, claim)
+        _, now = claims.owned(db, session, claim)
         row = session.get_one(Move, move.id)
         row.locked = False
-        row.updated_at = db.now(session)
+        row.updated_at = now
 
 
 def taken_care_of(db: Database, instance_uuid: str, claim: Claim) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from hacore.db.engine import Database, retry
-from hacore.db.models import Base, Event, Host, Move, Notification, Segment
+from hacore.db.models import Base, Event, Host, Move, Notification, Segment, Service
 from hacore.states import ENDED
 
 LOG = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
     """Remove what ended or was deleted more than `before_days` ago; return rows by table.
 
     Notifications go with their moves and events; segments and hosts only once
-    they are soft-deleted and no notification names them.
+    they are soft-deleted and no notification names them; processes that were
+    last seen then.
     """
     counts: dict[str, int] = {}
     try:
@@ -55,6 +56,7 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
                         Segment.uuid.not_in(sa.select(Host.segment_uuid)),
                     ),
                 ),
+                (Service, Service.alive_until < limit),
             ]
             for model, condition in conditions:
                 result = session.execute(

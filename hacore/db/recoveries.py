@@ -13,7 +13,7 @@ from hacore.db import claims, events
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
 from hacore.db.models import Event, Host, Notification
-from hacore.states import StepState
+from hacore.states import NotificationType, StepState
 
 LOG = logging.getLogger(__name__)
 
@@ -30,35 +30,36 @@ def record(
 ) -> None:
     """Add a line to the story of the recovery; see `events.add`."""
     with db.write() as session:
-        row = claims.owned(session, claim)
+        row, now = claims.owned(db, session, claim)
         events.add(
             session,
             row.uuid,
             row.attempt,
-            db.now(session),
+            now,
             step=step,
             state=state,
             progress=progress,
             message=message,
         )
+    if state is not None:
+        LOG.info("notification %s: step %s: %s (host %s)", claim.uuid, step, state, claim.host_name)
 
 
 @retry
 def begin_maintenance(db: Database, claim: Claim) -> None:
-    """Mark the host on maintenance, and not reserved any more."""
+    """Mark the host on maintenance; one that died is not reserved any more."""
     with db.write() as session:
-        row = claims.owned(session, claim)
+        row, now = claims.owned(db, session, claim)
         host = session.scalars(
             sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
         ).one()
-        now = db.now(session)
         if not host.on_maintenance:
             row.set_maintenance = True
             host.on_maintenance = True
             host.maintenance_by = row.uuid
             host.updated_at = now
             LOG.info("host %s: on maintenance (notification %s)", host.name, row.uuid)
-        if host.reserved:
+        if host.reserved and claim.type == NotificationType.COMPUTE_HOST:
             row.took_reserved = True
             host.reserved = False
             host.updated_at = now
@@ -69,7 +70,7 @@ def begin_maintenance(db: Database, claim: Claim) -> None:
 def end_maintenance(db: Database, claim: Claim) -> None:
     """Undo `begin_maintenance`, as far as this recovery did it."""
     with db.write() as session:
-        row = claims.owned(session, claim)
+        row, now = claims.owned(db, session, claim)
         host = session.scalars(
             sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
         ).one()
@@ -81,14 +82,14 @@ def end_maintenance(db: Database, claim: Claim) -> None:
             host.reserved = True
             LOG.info("host %s: reserved again (notification %s)", host.name, row.uuid)
         row.set_maintenance = row.took_reserved = False
-        host.updated_at = db.now(session)
+        host.updated_at = now
 
 
 @retry
 def keep_maintenance(db: Database, claim: Claim) -> None:
     """The host was recovered: only a person takes it off maintenance now."""
     with db.write() as session:
-        row = claims.owned(session, claim)
+        row, _ = claims.owned(db, session, claim)
         session.execute(
             sa.update(Host)
             .where(Host.uuid == row.source_host_uuid, Host.on_maintenance.is_(True))
@@ -100,14 +101,15 @@ def keep_maintenance(db: Database, claim: Claim) -> None:
 def mark_service_disabled(db: Database, claim: Claim, disabled: bool) -> None:
     """Note that this recovery disables the compute service, or has enabled it again."""
     with db.write() as session:
-        claims.owned(session, claim).disabled_service = disabled
+        row, _ = claims.owned(db, session, claim)
+        row.disabled_service = disabled
 
 
 @retry
 def disabled_service(db: Database, claim: Claim) -> bool:
     """Return whether this recovery, in whichever attempt, disabled the compute service."""
     with db.write() as session:
-        return claims.owned(session, claim).disabled_service
+        return claims.owned(db, session, claim)[0].disabled_service
 
 
 def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:

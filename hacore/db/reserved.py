@@ -29,8 +29,7 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
     :param tried: names that are not wanted again.
     """
     with db.write() as session:
-        claims.owned(session, claim)
-        now = db.now(session)
+        _, now = claims.owned(db, session, claim)
         usable = sa.select(Host.id, Host.name).where(
             Host.segment_uuid == claim.segment_uuid,
             Host.deleted == 0,
@@ -55,18 +54,34 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
     return None
 
 
+def taken(db: Database, claim: Claim) -> list[str]:
+    """Return the names of the hosts that this recovery has taken, in whichever attempt."""
+    with db.read() as session:
+        return list(session.scalars(sa.select(Host.name).where(Host.taken_by == claim.uuid)))
+
+
 @retry
 def give_back(db: Database, claim: Claim, name: str) -> bool:
-    """Reserve the host again if no instance went to it; return whether it is reserved."""
+    """Reserve the host again if no instance went to it; return whether it is reserved.
+
+    While a move has no verdict an instance may be on its way there: the host stays
+    taken, and the next attempt has it.
+    """
     with db.write() as session:
-        claims.owned(session, claim)
+        claims.owned(db, session, claim)
+        undecided = sa.select(Move.id).where(
+            Move.notification_uuid == claim.uuid, Move.status == MoveStatus.ONGOING
+        )
+        if session.scalar(undecided.limit(1)) is not None:
+            return False
         used = session.scalar(
             sa.select(sa.func.count())
             .select_from(Move)
             .where(
                 Move.notification_uuid == claim.uuid,
                 Move.dest_host == name,
-                Move.status == MoveStatus.SUCCEEDED,
+                # failed: Nova has not ended that evacuation, the instance may yet arrive
+                Move.status.in_((MoveStatus.SUCCEEDED, MoveStatus.FAILED)),
             )
         )
         session.execute(

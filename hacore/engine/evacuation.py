@@ -11,7 +11,6 @@ its evacuate call to the verdict.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import datetime
 import logging
@@ -22,21 +21,18 @@ from hacore.db.models import Move
 from hacore.engine.moving import Mover, Verdict
 from hacore.engine.window import Window
 from hacore.errors import NovaOutcomeUnknown
-from hacore.nova import Instance, Migration
+from hacore.nova import EVACUATED, LATE_S, NOT_EVACUATED, Instance, Migration
 from hacore.states import MoveStatus
 from hacore.tasks.base import Recovery
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds in which a call that broke off may still turn up in Nova's records:
-#: longer than a request waits in front of Nova's API.
-UNKNOWN_GRACE_S = 15.0
 #: How much older than the notification the records may be that are read: more
 #: than the clocks of two machines differ.
 _CLOCK_SLACK = datetime.timedelta(hours=1)
-
-_DONE = frozenset({"done", "completed"})  # completed: the source host came back since
-_ENDED_BADLY = frozenset({"failed", "error", "cancelled"})
+#: Age at which what the step before has listed is used: an instance that waits
+#: for its turn is called by what was listed longer ago than that.
+_LISTING_AGE_S = 5.0
 
 
 class Pool(Protocol):
@@ -55,6 +51,8 @@ class _Flight:
     since: float  #: when it began, or when Nova accepted
     unknown: bool = False  #: the call broke off
     accepted: bool = False  #: Nova took the call of this claim at `since`
+    decided: Verdict | None = None  #: there is nothing to wait for
+    arrived: bool = False  #: Nova says done; it is to be seen that the host is another
 
 
 class Evacuation:
@@ -74,6 +72,7 @@ class Evacuation:
         self._refusals = recovery.nova.refusals
         self._waiting: collections.deque[Move] = collections.deque()
         self._flights: list[_Flight] = []
+        self._landed: list[tuple[Move, Verdict, float]] = []
         self._settling: list[Any] = []
         self._instances: dict[str, Instance] = {}
         self._newest: dict[str, Migration] = {}
@@ -84,17 +83,22 @@ class Evacuation:
         self._window.enter()
         try:
             self._begin()
+            looked = self._clock.monotonic()
             while self._waiting or self._flights:
                 self._dispatch()
-                self._recovery.guard.wait(self._recovery.conf.verify_interval)
+                self._settle()  # second: these are back, and the next ones are not
+                self._pause(looked)
+                looked = self._clock.monotonic()
                 self._watch()
+            self._settle()
             for future in self._settling:
                 future.result()
         finally:
-            self._window.leave(len(self._flights))
+            self._window.leave(self._in_flight())
             # whatever happened: no call goes on after this returns
             calls = [flight.call for flight in self._flights if flight.call is not None]
-            concurrent.futures.wait([*calls, *self._settling])
+            for call in (*calls, *self._settling):
+                call.exception()
 
     # -------------------------------------------------------------- begin
 
@@ -108,9 +112,7 @@ class Evacuation:
             if row.locked and row.status in closed:  # the claim before ended just there
                 self._settling.append(self._pool.submit(self._mover.unlock, row))
         if open_rows:
-            self._instances = {
-                instance.uuid: instance for instance in self._nova.instances_on(self._host)
-            }
+            self._instances = self._recovery.instances_on(self._host, _LISTING_AGE_S)
             self._read_records()
         for row in open_rows:
             if self._needs_call(row):
@@ -120,20 +122,23 @@ class Evacuation:
                 self._flights.append(_Flight(row, None, self._clock.monotonic()))
 
     def _needs_call(self, move: Move) -> bool:
-        """Whether to call evacuate; else an evacuation of this recovery is there to watch."""
+        """Whether to call evacuate; else one is there to watch: ours, or an operator's."""
         record = self._record_of(move)
         if record is None:
             return True
-        # a move that failed before and whose evacuation ended badly is tried anew
-        return move.status == MoveStatus.FAILED and record.status in _ENDED_BADLY
+        # one that ended badly, before this attempt or without our doing, is followed by another
+        return move.status != MoveStatus.ONGOING and record.status in NOT_EVACUATED
 
     # ----------------------------------------------------------- dispatch
 
     def _dispatch(self) -> None:
-        while self._waiting and self._window.take(len(self._flights), self._most):
+        while self._waiting and self._window.take(self._in_flight(), self._most):
             move = self._waiting.popleft()
-            call = self._pool.submit(self._start, move)
+            call = self._pool.submit(self._start, move) if self._needs_call(move) else None
             self._flights.append(_Flight(move, call, self._clock.monotonic()))
+
+    def _in_flight(self) -> int:
+        return sum(not flight.arrived for flight in self._flights)
 
     def _start(self, move: Move) -> tuple[Verdict | None, float]:
         """Call; return what `Mover.start` does, and when; runs on the pool."""
@@ -144,11 +149,22 @@ class Evacuation:
 
     # -------------------------------------------------------------- watch
 
+    def _pause(self, looked: float) -> None:
+        """Wait until a verify_interval after the last look; half of it if that took longer."""
+        interval_s = self._recovery.conf.verify_interval
+        over_s = self._clock.monotonic() - looked
+        self._recovery.guard.wait(max(interval_s / 2, interval_s - over_s))
+
     def _watch(self) -> None:
         """Read Nova's records once, for all, and settle what has come to an end."""
         asked = self._clock.monotonic()
         # unchanged ones need not be read: nothing but a change ends an evacuation
         self._read_records(self._recovery.claim.created_at - _CLOCK_SLACK)
+        for flight in self._flights:
+            if flight.call is not None and flight.call.done():
+                self._answer(flight)
+            self._arrive(flight)
+        self._dispatch()  # before the list, which takes its time in a Nova that is busy
         remaining: frozenset[str] = frozenset()
         if any(self._is_done(flight) for flight in self._flights):
             remaining = self._nova.uuids_on(self._host)
@@ -166,6 +182,15 @@ class Evacuation:
         if self._nova.refusals > self._refusals:
             self._window.overloaded()
         self._refusals = self._nova.refusals
+
+    def _arrive(self, flight: _Flight) -> None:
+        """Where Nova says done, make room for the next one."""
+        undecided = flight.call is None and flight.decided is None
+        if undecided and not flight.arrived and self._is_done(flight):
+            flight.arrived = True
+            if flight.accepted:
+                self._window.took(self._clock.monotonic() - flight.since, self._most)
+            self._window.give_back()
 
     def _read_records(self, since: datetime.datetime | None = None) -> None:
         """Take in Nova's records; with `since` only those that have changed since.
@@ -185,48 +210,46 @@ class Evacuation:
 
     def _is_done(self, flight: _Flight) -> bool:
         record = self._record_of(flight.move)
-        return record is not None and record.status in _DONE
+        return record is not None and record.status in EVACUATED
 
     def _verdict(self, flight: _Flight, remaining: frozenset[str]) -> Verdict | None:
         """Return what became of it, or None.  `remaining`: who Nova says is on the host yet."""
-        if flight.call is not None:
-            if not flight.call.done():
-                return None
-            decided = self._answer(flight)
-            if decided is not None:
-                return decided
+        if flight.call is not None or flight.decided is not None:
+            return flight.decided
         record = self._record_of(flight.move)
         # in `remaining`: Nova writes the new host down a moment later
         if self._is_done(flight) and flight.move.instance_uuid not in remaining:
             return Verdict(MoveStatus.SUCCEEDED, record.dest_host if record else None)
-        if record is not None and record.status in _ENDED_BADLY:
+        if record is not None and record.status in NOT_EVACUATED:
             return Verdict(MoveStatus.FAILED)
+        if flight.unknown and record is None:
+            return None  # nothing has begun that could time out: see _call_again
         timeout_s = self._recovery.conf.wait_period_after_evacuation
         if self._clock.monotonic() - flight.since > timeout_s:
+            which = f"(migration {record.id}) " if record is not None else ""
             return Verdict(
                 MoveStatus.FAILED,
-                message=f"Timeout: Nova did not end the evacuation within {timeout_s} s.",
+                record.dest_host if record is not None else None,  # it may arrive there yet
+                message=f"Timeout: Nova did not end the evacuation {which}within {timeout_s} s; "
+                "it is not called again before Nova has ended this one.",
             )
         return None
 
-    def _answer(self, flight: _Flight) -> Verdict | None:
+    def _answer(self, flight: _Flight) -> None:
         """Take in what the call came to."""
         call, flight.call = flight.call, None
-        verdict: Verdict | None = None
         try:
-            verdict, flight.since = call.result()
+            flight.decided, flight.since = call.result()
+            flight.accepted = flight.decided is None
         except NovaOutcomeUnknown as exc:
             LOG.warning("instance %s: %s; looking for its record", flight.move.instance_uuid, exc)
             flight.unknown, flight.since = True, self._clock.monotonic()
-            return None
-        flight.accepted = verdict is None
-        return verdict
 
     def _call_again(self, flight: _Flight) -> bool:
         """Put back an instance whose call broke off and left no record in good time."""
         if not flight.unknown or self._record_of(flight.move) is not None:
             return False
-        if self._clock.monotonic() - flight.since < UNKNOWN_GRACE_S:
+        if self._clock.monotonic() - flight.since < LATE_S:
             return False
         self._read_records()
         if self._record_of(flight.move) is not None:
@@ -236,10 +259,15 @@ class Evacuation:
         return True
 
     def _land(self, flight: _Flight, verdict: Verdict) -> None:
-        """Make room for the next one, and have this one settled."""
-        if verdict.status == MoveStatus.SUCCEEDED and flight.accepted:
-            self._window.took(self._clock.monotonic() - flight.since, self._most)
-        self._window.give_back()
+        """Take it for ended, with this verdict."""
+        if not flight.arrived:
+            self._window.give_back()
         self._ended += 1
         progress = self._ended / self._total if self._total else 1.0
-        self._settling.append(self._pool.submit(self._mover.settle, flight.move, verdict, progress))
+        self._landed.append((flight.move, verdict, progress))
+
+    def _settle(self) -> None:
+        """Have what has landed settled."""
+        for landed in self._landed:
+            self._settling.append(self._pool.submit(self._mover.settle, *landed))
+        self._landed.clear()

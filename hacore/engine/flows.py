@@ -8,12 +8,11 @@ that is before the engine is ready: a flow never runs with a step missing.
 import dataclasses
 import importlib.metadata
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import stevedore
 from oslo_config import cfg
-from stevedore.extension import Extension
 from taskflow import exceptions as taskflow_exc
 from taskflow import retry
 from taskflow import task as taskflow_task
@@ -21,7 +20,6 @@ from taskflow.patterns import linear_flow
 
 from hacore.errors import ConfigError
 
-NAMESPACE = "hacore.task_flow.tasks"
 PHASES = ("pre", "main", "post")
 _GROUP = "taskflow_driver_recovery_flows"
 
@@ -67,8 +65,9 @@ class Flows:
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._known = _load(NAMESPACE)
-        self._distributions = _distributions(NAMESPACE)
+        self._known: dict[str, _Known] = {}
+        for namespace in conf.task_namespaces:
+            self._known |= _load(namespace, self._known.keys())
         options = conf[_GROUP]
         self._steps = {
             kind.name: self._resolve(kind, getattr(options, kind.option)) for kind in KINDS.values()
@@ -113,13 +112,14 @@ class Flows:
         steps = []
         for phase in PHASES:
             for name in lists.get(phase, ()):
-                extension = self._known.get(name)
-                if extension is None:
+                found = self._known.get(name)
+                if found is None:
                     raise ConfigError(
                         f"{where}: there is no task {name!r} (in {phase}); known are "
-                        f"{', '.join(sorted(self._known))}."
+                        f"{', '.join(sorted(self._known))}; those of other packages are looked "
+                        "for in the groups of [DEFAULT] task_namespaces."
                     )
-                steps.append(Step(phase, name, extension.plugin, self._distributions[name]))
+                steps.append(Step(phase, name, found.factory, found.distribution))
         if not steps:
             raise ConfigError(f"{where} lists no task; use no_op for a flow that does nothing.")
         return tuple(steps)
@@ -151,26 +151,41 @@ def tasks_of(flow: linear_flow.Flow) -> Iterator[taskflow_task.Task]:
             yield item
 
 
-def _load(namespace: str) -> dict[str, Extension[Any]]:
-    def failed(_manager: Any, entry_point: Any, exc: BaseException) -> None:
-        distribution = _distributions(namespace).get(entry_point.name, "unknown")
-        raise ConfigError(
-            f"Task {entry_point.name!r} of {distribution} cannot be loaded from "
-            f"{entry_point.value}: {exc}."
-        ) from exc
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Known:
+    """A task that an installed package has."""
 
-    manager: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
-        namespace, on_load_failure_callback=failed
-    )
-    return {extension.name: extension for extension in manager}
+    factory: Any
+    distribution: str
 
 
-def _distributions(namespace: str) -> dict[str, str]:
-    """Return where each entry point is from; stevedore's cache forgets it."""
-    return {
+def _load(namespace: str, known: Collection[str]) -> dict[str, _Known]:
+    """Return the tasks of an entry-point group that are not among `known`."""
+    # from the metadata: stevedore's cache forgets whose an entry point is
+    distributions = {
         point.name: point.dist.name if point.dist else "unknown"
         for point in importlib.metadata.entry_points(group=namespace)
     }
+    if not distributions:
+        raise ConfigError(
+            f"[DEFAULT] task_namespaces: no installed package has tasks in the entry-point group "
+            f"{namespace!r}; install it, or take the group out."
+        )
+
+    def failed(_manager: Any, entry_point: Any, exc: BaseException) -> None:
+        raise ConfigError(
+            f"Task {entry_point.name!r} of {distributions.get(entry_point.name, 'unknown')} cannot "
+            f"be loaded from {entry_point.value}: {exc}."
+        ) from exc
+
+    # others are not even imported: Masakari itself may be installed here, whose tasks would
+    # register its options over ours
+    manager: stevedore.NamedExtensionManager[Any] = stevedore.NamedExtensionManager(
+        namespace,
+        names=[name for name in distributions if name not in known],
+        on_load_failure_callback=failed,
+    )
+    return {each.name: _Known(each.plugin, distributions[each.name]) for each in manager}
 
 
 def _make(step: Step, context: Any, novaclient: Any) -> taskflow_task.Task:

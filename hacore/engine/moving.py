@@ -9,7 +9,15 @@ import logging
 
 from hacore.db import moves
 from hacore.db.models import Move
-from hacore.errors import NovaBadRequest, NovaConflict, NovaError, NovaNotFound, NovaOutcomeUnknown
+from hacore.errors import (
+    HacoreError,
+    NovaBadRequest,
+    NovaConflict,
+    NovaError,
+    NovaNotFound,
+    NovaOutcomeUnknown,
+    TransientNovaError,
+)
 from hacore.nova import Instance, Migration
 from hacore.states import MoveStatus, PowerState, VmState
 from hacore.tasks.base import Recovery
@@ -35,11 +43,11 @@ GONE = Verdict(MoveStatus.IGNORED, message="The instance is gone.")
 class Mover:
     """Moves instances of one recovery.
 
-    :param step: name of the step that this is part of.
+    :param step: name of the step that this is part of; None: of none.
     :param target: host to evacuate to; None lets Nova choose.
     """
 
-    def __init__(self, recovery: Recovery, step: str, target: str | None) -> None:
+    def __init__(self, recovery: Recovery, step: str | None, target: str | None) -> None:
         self._recovery = recovery
         self._nova = recovery.nova
         self._step = step
@@ -107,8 +115,8 @@ class Mover:
 
     # -------------------------------------------------------------- after
 
-    def settle(self, move: Move, verdict: Verdict, progress: float) -> None:
-        """Restore the power state, write the verdict down, unlock.
+    def settle(self, move: Move, verdict: Verdict, progress: float | None) -> None:
+        """Restore the power state, unlock, write the verdict down.
 
         :param progress: of the step, once this is done.
         """
@@ -116,7 +124,15 @@ class Mover:
         if verdict.status == MoveStatus.SUCCEEDED:
             message = self._restore(move) or message
         elif verdict.status == MoveStatus.FAILED and message is None:
-            message = self._fault(move)
+            try:
+                message = self._fault(move)
+            except NovaNotFound:  # it was deleted meanwhile: that is what ended the evacuation
+                verdict, message = GONE, GONE.message
+        failure = None
+        try:
+            self._take_lock_off(move)
+        except HacoreError as exc:  # the move stays noted as locked: a later attempt unlocks
+            failure = exc
         moves.end(
             self._recovery.db,
             self._recovery.claim,
@@ -127,27 +143,29 @@ class Mover:
             message=message,
             progress=progress,
         )
-        if move.locked:
-            self.unlock(move)
+        if failure is not None:
+            raise failure
 
     def unlock(self, move: Move) -> None:
-        """Take our lock off; an instance that is gone needs none."""
+        """Take the lock off that an earlier claim has left, and write that down."""
+        self._take_lock_off(move)
+        moves.unlocked(self._recovery.db, self._recovery.claim, move)
+
+    def _take_lock_off(self, move: Move) -> None:
+        if not move.locked:
+            return
         try:
             self._nova.unlock(move.instance_uuid)
         except NovaNotFound:
             LOG.info("instance %s: gone, nothing to unlock", move.instance_uuid)
-        moves.unlocked(self._recovery.db, self._recovery.claim, move)
         move.locked = False
 
     def _fault(self, move: Move) -> str:
         """Return Nova's reason; it is written a moment after the record of the failure."""
-        try:
-            fault = self._recovery.poll(
-                lambda: self._nova.instance(move.instance_uuid).fault,
-                self._recovery.conf.verify_interval,
-            )
-        except NovaNotFound:
-            return "The instance is gone."
+        fault = self._recovery.poll(
+            lambda: self._nova.instance(move.instance_uuid).fault,
+            self._recovery.conf.verify_interval,
+        )
         return fault or (
             "Nova ended the evacuation without success and gives no reason; the log of "
             "nova-compute on the destination has it."
@@ -165,6 +183,8 @@ class Mover:
                 self._nova.reset_state(move.instance_uuid, VmState.ERROR)
         except NovaNotFound:
             return "The instance was evacuated and is gone since."
+        except TransientNovaError:
+            raise  # Nova is away: the move stays open, and the next attempt restores it
         except NovaError as exc:
             return f"The instance was evacuated but its state could not be restored: {exc}"
         return None

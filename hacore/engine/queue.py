@@ -12,6 +12,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from hacore import metrics
 from hacore.clock import Clock
 from hacore.db import claims
 from hacore.db.claims import Claim
@@ -107,6 +108,7 @@ class Queue:
             self._idle.clear()
             if self._stopping:
                 lease.end(_STOPPED)
+        metrics.RECOVERIES.labels(claim.type).inc()
         self._submit(self._work, claim, lease)
         return True
 
@@ -122,6 +124,7 @@ class Queue:
         except Exception:  # the top of a thread
             LOG.exception("notification %s: the engine broke; left as it is", claim.uuid)
         finally:
+            metrics.RECOVERIES.labels(claim.type).dec()
             with self._lock:
                 self._active.pop((claim.uuid, claim.attempt), None)
                 if not self._active:
@@ -167,6 +170,7 @@ class Queue:
             self._db, self._owner, {uuid for uuid, _ in active}, self._conf.claim_lease
         )
         for key, lease in active.items():
+            metrics.LEASES.labels("renewed" if key in held else "lost").inc()
             if key in held:
                 lease.renewed(asked)
             else:

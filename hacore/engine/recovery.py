@@ -15,6 +15,7 @@ from taskflow import task as taskflow_task
 from taskflow.types import failure as taskflow_failure
 from taskflow.types import notifier
 
+from hacore import metrics
 from hacore.clock import Clock
 from hacore.db import claims, moves, recoveries
 from hacore.db.claims import Claim
@@ -22,16 +23,20 @@ from hacore.db.engine import Database
 from hacore.engine.evacuation import Evacuation, Pool
 from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
+from hacore.engine.remains import clear_up, give_back_unused
 from hacore.engine.reserved import ReservedHosts
+from hacore.engine.tracing import RecoveryContext, TracedPool
 from hacore.engine.window import Window
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
     Interrupted,
     LeaseLost,
+    NovaError,
     RecoveryFailed,
     RecoveryIgnored,
     RecoverySkipped,
+    TransientNovaError,
 )
 from hacore.events import Events, Facts
 from hacore.nova import Nova
@@ -75,6 +80,7 @@ class Outcome:
 
     status: NotificationStatus
     message: str
+    counts: bool = True  #: among max_recovery_attempts
 
 
 class Recoverer:
@@ -95,13 +101,14 @@ class Recoverer:
         self._nova = nova
         self._clock = clock
         self._flows = flows
-        self._calls = calls
+        self._calls = TracedPool(calls)
         self._events = events or Events()
         self._window = Window(conf.verify_interval)
         self._watcher = Watcher(clock, conf.verify_interval)
 
     def recover(self, claim: Claim, lease: Lease) -> None:
         """Do everything for `claim`, and end or release it."""
+        RecoveryContext(claim)
         recovery = Recovery(
             claim,
             conf=self._conf,
@@ -114,13 +121,14 @@ class Recoverer:
         )
         told = self._events.start("notification.process", _facts(claim))
         try:
-            outcome = self._outcome(recovery)
+            outcome = self._cleared_up(recovery, self._outcome(recovery))
             status = claims.finish(
                 self._db,
                 claim,
                 outcome.status,
                 outcome.message,
                 max_attempts=self._conf.max_recovery_attempts,
+                counts=outcome.counts,
                 retry_after_s=self._conf.process_unfinished_notifications_interval,
             )
             if status in (NotificationStatus.ERROR, NotificationStatus.FAILED):
@@ -140,7 +148,7 @@ class Recoverer:
         claim = recovery.claim
         try:
             if claim.expired:
-                return self._expire(recovery)
+                return self._expired()
             if not claim.segment_enabled:
                 raise RecoveryIgnored(f"Segment {claim.segment_name} is disabled.")
             return _RECOVER[claim.type](self, recovery)
@@ -151,22 +159,38 @@ class Recoverer:
         except (Interrupted, DatabaseUnavailable):
             raise
         except HacoreError as exc:
-            return Outcome(NotificationStatus.ERROR, str(exc))
+            return Outcome(NotificationStatus.ERROR, _sentence(str(exc)))
         except Exception as exc:  # a step may be anybody's, and raise anything
             LOG.exception("notification %s: a step broke", claim.uuid)
             return Outcome(NotificationStatus.ERROR, f"A step broke: {type(exc).__name__}: {exc}.")
 
-    def _expire(self, recovery: Recovery) -> Outcome:
-        claim = recovery.claim
-        for move in moves.all_of(self._db, claim.uuid):
-            if move.locked:
-                recovery.nova.unlock(move.instance_uuid)
-                moves.unlocked(self._db, claim, move)
+    def _expired(self) -> Outcome:
         return Outcome(
             NotificationStatus.FAILED,
             f"Not recovered within {self._conf.notifications_expired_interval} s "
             "(notifications_expired_interval); given up.",
         )
+
+    def _cleared_up(self, recovery: Recovery, outcome: Outcome) -> Outcome:
+        """Return `outcome` once nothing is left half-done; while Nova is away, another one."""
+        failures = recovery.claim.failures + 1
+        tried_again = (
+            outcome.status == NotificationStatus.ERROR
+            and failures < self._conf.max_recovery_attempts
+        )
+        if outcome.status == NotificationStatus.FINISHED:
+            give_back_unused(recovery)
+        if outcome.status == NotificationStatus.FINISHED or tried_again:
+            return outcome
+        try:
+            clear_up(recovery)
+        except TransientNovaError as exc:
+            message = f"{outcome.message} It cannot end like this yet: {exc}."
+            return Outcome(NotificationStatus.ERROR, message, counts=False)
+        except NovaError as exc:
+            if str(exc).partition(" (Request-ID")[0] not in outcome.message:
+                return dataclasses.replace(outcome, message=f"{outcome.message} {exc}.")
+        return outcome
 
     # ------------------------------------------------------------ by type
 
@@ -222,6 +246,7 @@ class Recoverer:
     def _evacuate_host(self, recovery: Recovery) -> None:
         """Run the flows of the segment's recovery method, until one has moved all."""
         kinds = _HOST_FLOWS[recovery.claim.recovery_method]
+        before = ""
         for number, kind in enumerate(kinds, 1):
             try:
                 if kind == "host-rh":
@@ -230,8 +255,11 @@ class Recoverer:
                     self._run(kind, recovery, {})
             except RecoveryFailed as exc:
                 rest = moves.all_of(self._db, recovery.claim.uuid)
+                if number == len(kinds) and before and before not in str(exc):
+                    raise RecoveryFailed(f"{before} {exc}") from exc
                 if number == len(kinds) or not rest:
                     raise  # nothing was prepared: another flow would fail the same way
+                before = str(exc)
                 recovery.tell(f"{exc} Going on with the next method, {kinds[number]}.")
             else:
                 return
@@ -270,6 +298,11 @@ class Recoverer:
             raise told.interrupted
 
 
+def _sentence(text: str) -> str:
+    """End it with a full stop: what Nova says often has none, and more is to follow."""
+    return text if text.endswith(".") else f"{text}."
+
+
 def _facts(claim: Claim) -> Facts:
     """What events say of a notification under recovery."""
     return {
@@ -299,6 +332,7 @@ class _Story:
         self._recovery = recovery
         self._engine = engine
         self._undoable = undoable
+        self._begun = 0.0
         self.interrupted: HacoreError | None = None
         self.failure: Exception | None = None
 
@@ -314,14 +348,24 @@ class _Story:
                 self._interrupt(result.exception)
                 return
             message, self.failure = result.exception_str, result.exception
+            if isinstance(self.failure, RecoverySkipped | RecoveryIgnored):
+                told = StepState.SUCCESS  # it has found out that there is nothing to do
         progress = 1.0 if told == StepState.SUCCESS else None
         try:
             # of a retry there is nothing to tell, nor of an undoing that undoes nothing
             name = details.get("task_name")
             if name is not None and (told not in _UNDONE or name in self._undoable):
+                self._measure(name, told)
                 self._recovery.record(name, message, progress, told)
         except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
             self._interrupt(exc)
+
+    def _measure(self, step: str, state: StepState) -> None:
+        now = self._recovery.clock.monotonic()
+        if state == StepState.RUNNING:
+            self._begun = now
+        elif state not in _UNDONE:
+            metrics.STEP_SECONDS.labels(step, state).observe(now - self._begun)
 
     def _interrupt(self, why: HacoreError) -> None:
         self.interrupted = why

@@ -2,9 +2,7 @@
 """The engine as a service: what it is made of, when it is ready, how it stops."""
 
 import logging
-import os
 import threading
-import uuid
 from collections.abc import Callable
 
 import futurist
@@ -13,6 +11,7 @@ from oslo_config import cfg
 from hacore import events
 from hacore.clock import Clock
 from hacore.db.engine import Database
+from hacore.db.services import Presence
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
@@ -40,9 +39,11 @@ class Engine:
     def start(self) -> None:
         """Begin to claim and to recover."""
         conf = self._conf
-        # unlike any other's, also after a restart: a dead engine's claims are not ours
-        owner = f"{conf.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._db = Database(conf.database)
+        self._presence = Presence(self._db, "hacore-engine", conf.host, conf.claim_lease)
+        # unlike any other's, also after a restart: a dead engine's claims are not ours
+        owner = self._presence.name
+        self._presence.beat()
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")
@@ -62,7 +63,7 @@ class Engine:
             threading.Thread(target=self._queue.run, name="claims", daemon=True),
             threading.Thread(
                 target=self._queue.keep_leases,
-                args=(lambda: self._notify("WATCHDOG=1"),),
+                args=(self._is_alive,),
                 name="leases",
                 daemon=True,
             ),
@@ -73,6 +74,10 @@ class Engine:
         self._listener.start()
         self._notify("READY=1")
         LOG.info("engine %s is ready", owner)
+
+    def _is_alive(self) -> None:
+        self._presence.beat()
+        self._notify("WATCHDOG=1")
 
     def stop(self) -> None:
         """Interrupt all recoveries, release their claims, end; another engine continues."""
@@ -88,5 +93,6 @@ class Engine:
         self._events.stop()
         for thread in self._threads:
             thread.join(timeout=5)
+        self._presence.end()
         self._db.dispose()
         LOG.info("engine has stopped")

@@ -4,7 +4,8 @@
 More in flight than Nova works on only wait in its queues, and every customer
 waits for the last one; fewer leave it idle.  As TCP Vegas does, the window
 compares how long evacuations take with how long they took when they took least:
-the part above is waiting, and ``size * waiting / time`` of them are queued.  It
+the part above is waiting, and ``size * waiting / time`` of them are queued, with
+the time until the verdict is seen, for that is how long a place is taken.  It
 grows while few are queued and shrinks while many are, so it follows a Nova that
 slows down or speeds up.  One window serves all recoveries of an engine; the
 windows of several engines settle beside each other, for each sees the queue
@@ -20,9 +21,9 @@ LOG = logging.getLogger(__name__)
 #: fast, 6 bring each one back soonest), and a few rounds from a large one's.
 START = 6.0
 #: Evacuations that may wait in Nova: enough to keep it busy between two polls...
-FEW = 3.0
+FEW = 2.0
 #: ...and no more than this.
-MANY = 5.0
+MANY = 3.5
 #: The least time is forgotten by so much per verdict: Nova may have changed.
 _FORGET = 1.002
 #: Weight of the newest time in the average: evacuations differ among themselves.
@@ -104,7 +105,9 @@ class Window:
             if self._verdicts < _FIRST:
                 return
             self._least_s = least = min(self._least_s * _FORGET, usual)
-            queued = self._size * (1 - least / usual)
+            # shorter than it may be seen late: perhaps no waiting at all
+            waiting = max(0.0, usual - least - self._late_s)
+            queued = self._size * waiting / (usual + self._late_s)
             was = self._size
             if queued < FEW and self._limits:
                 self._size += 1.0  # doubles in the time of one evacuation

@@ -71,11 +71,18 @@ class Cloud:
         service.reports_from = service.last_report = self.now
         self.lifecycle.take_up(host.name)
 
-    def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> None:
-        """Write `disabled`, `disabled_reason`, `forced_down`."""
+    def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> float:
+        """Write `disabled`, `disabled_reason`, `forced_down`.
+
+        Returns the seconds that the answer then waits for the nova-compute (nova:
+        compute/api.py, _update_compute_provider_status).
+        """
+        turned = changes.get("disabled", service.disabled) != service.disabled
         for name, value in changes.items():
             setattr(service, name, value)
         service.changed = self.now
+        deaf = not service.alive and self.state.is_up(service)
+        return self.settings.rpc_timeout_s if turned and deaf else 0.0
 
     # -- servers
 

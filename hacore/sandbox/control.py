@@ -6,7 +6,7 @@ POST   /control/hosts/{name}/revive
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
 PUT    /control/servers/{id}            {"vm_state", "task_state", "locked", ...}
 POST   /control/servers/{id}/crash
-PUT    /control/faults                  {"slow", "away", "evacuations", "calls"}
+PUT    /control/faults                  {"slow", "clock_ahead_s", "away", "evacuations", "calls"}
 GET    /control/faults        DELETE    /control/faults
 GET    /control/requests      DELETE    /control/requests
 GET    /control/state         GET       /control/settings

@@ -79,12 +79,14 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"faults-{seed}")
         self.slow = 1.0
+        self.clock_ahead_s = 0.0  #: of the times in tokens and the dates of answers
         self.away_until: dict[str, float] = {}
         self.evacuations: list[EvacuationFault] = []
         self.calls: list[CallFault] = []
 
     def clear(self) -> None:
         self.slow = 1.0
+        self.clock_ahead_s = 0.0
         self.away_until = {}
         self.evacuations = []
         self.calls = []
@@ -108,18 +110,20 @@ class Faults:
 
     def put(self, body: Mapping[str, Any], now: float) -> None:
         """Set what `body` names and leave the rest; all of it, or BadFault and nothing."""
-        known = {"slow", "away", "evacuations", "calls"}
+        known = {"slow", "clock_ahead_s", "away", "evacuations", "calls"}
         if unknown := set(body) - known:
             raise BadFault(f"unknown fault {min(unknown)!r}; known: {', '.join(sorted(known))}")
         slow = body.get("slow", self.slow)
         if not isinstance(slow, int | float) or slow <= 0:
             raise BadFault("slow must be a number above 0")
+        ahead_s = float(body.get("clock_ahead_s", self.clock_ahead_s))
         away = {name: float(seconds) for name, seconds in dict(body.get("away", {})).items()}
         if unknown := set(away) - set(SERVICES):
             raise BadFault(f"unknown service {min(unknown)!r}; known: {', '.join(SERVICES)}")
         evacuations = [_evacuation_fault(rule) for rule in body.get("evacuations", ())]
         calls = [_call_fault(rule) for rule in body.get("calls", ())]
         self.slow = float(slow)
+        self.clock_ahead_s = ahead_s
         self.away_until |= {service: now + seconds for service, seconds in away.items()}
         if "evacuations" in body:
             self.evacuations = evacuations
@@ -130,6 +134,7 @@ class Faults:
         """What is in force, in the form that `put` takes."""
         return {
             "slow": self.slow,
+            "clock_ahead_s": self.clock_ahead_s,
             "away": {
                 service: round(until - now, 3)
                 for service, until in self.away_until.items()

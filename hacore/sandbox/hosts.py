@@ -72,8 +72,8 @@ class Hosts:
                 400,
                 "No updates were requested. Fields 'status' or 'forced_down' should be specified.",
             )
-        self._cloud.update_service(service, changes)
-        return Answer({"service": self._views.service(service, call.version)})
+        delay_s = self._cloud.update_service(service, changes)
+        return Answer({"service": self._views.service(service, call.version)}, delay_s=delay_s)
 
     def _service(self, service_uuid: str) -> Service:
         try:
@@ -115,8 +115,7 @@ class Hosts:
             shown["status"] = "enabled" if action == "enable" else "disabled"
             if reason:
                 shown["disabled_reason"] = reason
-        self._cloud.update_service(service, changes)
-        return Answer({"service": shown})
+        return Answer({"service": shown}, delay_s=self._cloud.update_service(service, changes))
 
     def _forced_down(self, service: Service, value: Json) -> bool:
         word = str(value).lower()

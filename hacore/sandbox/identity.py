@@ -6,6 +6,7 @@ import dataclasses
 import random
 import uuid
 
+from hacore.sandbox.faults import Faults
 from hacore.sandbox.model import Caller
 from hacore.sandbox.state import State
 from hacore.sandbox.wire import Answer, Call, Json, unauthorized_body
@@ -51,8 +52,11 @@ class Token:
 class Identity:
     """Who may call, and for how long."""
 
-    def __init__(self, state: State, instance_ha_url: str | None, region: str) -> None:
+    def __init__(
+        self, state: State, faults: Faults, instance_ha_url: str | None, region: str
+    ) -> None:
         self._state = state
+        self._faults = faults
         self._instance_ha_url = instance_ha_url
         self._region = region
         self._random = random.Random(f"tokens-{state.settings.hosts}")
@@ -166,7 +170,8 @@ class Identity:
         return shown
 
     def _time(self, when: float) -> str:
-        return self._state.timeline.at(when).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+        shown = self._state.timeline.at(when + self._faults.clock_ahead_s)
+        return shown.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
 
     def _catalog(self, base_url: str) -> Json:
         entries = [

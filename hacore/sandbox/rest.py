@@ -6,6 +6,8 @@ long the real thing would have taken.  The control API is in control.py.
 """
 
 import dataclasses
+import datetime
+import email.utils
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -59,7 +61,7 @@ class Rest:
         self._cloud = cloud
         self._settings = settings
         self._views = Views(cloud.state)
-        self._identity = Identity(cloud.state, instance_ha_url, region)
+        self._identity = Identity(cloud.state, cloud.faults, instance_ha_url, region)
         self._stations = {
             "compute": Station(settings.compute_api_workers),
             "identity": Station(settings.identity_api_workers),
@@ -156,6 +158,8 @@ class Rest:
         if service == "control":
             return self._answer_control(route, call)
         response = self._with_faults(service, route, call)
+        if self._cloud.faults.clock_ahead_s:
+            response.headers["Date"] = self._date()
         template = route.template if route else "(no route)"
         self.counters.add(service, method, template, response)
         return response
@@ -209,7 +213,7 @@ class Rest:
             work_s += rows * settings.compute_row_s
         work_s *= self._cloud.faults.slow
         if work_s:
-            response.delay_s = self._stations[service].wait_s(self._cloud.now, work_s)
+            response.delay_s += self._stations[service].wait_s(self._cloud.now, work_s)
         return response
 
     def _answer_control(self, route: Route | None, call: Call) -> Response:
@@ -254,7 +258,8 @@ class Rest:
             answer = route.handler(call)
         except Refused as exc:
             return Response(exc.status, headers, fault_body(exc.status, exc.message)), 0
-        return Response(answer.status, headers | answer.headers, answer.body), answer.rows
+        headers |= answer.headers
+        return Response(answer.status, headers, answer.body, delay_s=answer.delay_s), answer.rows
 
     # -- versions
 
@@ -304,7 +309,12 @@ class Rest:
             "links": [{"rel": "self", "href": f"{call.base_url}/compute/v2.1/"}],
         }
 
-    # -- request ids
+    # -- request ids and dates
+
+    def _date(self) -> str:
+        ahead = datetime.timedelta(seconds=self._cloud.faults.clock_ahead_s)
+        now = self._cloud.state.timeline.at(self._cloud.now)
+        return email.utils.format_datetime(now + ahead, usegmt=True)
 
     def _new_request_id(self) -> str:
         self._requests += 1

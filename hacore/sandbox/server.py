@@ -114,12 +114,12 @@ class _Connection(socketserver.StreamRequestHandler):
         else:
             payload = json.dumps(response.body, separators=(",", ":")).encode()
             kind = "application/json"
+        headers = {"Date": email.utils.formatdate(usegmt=True), **response.headers}
         lines = [
             f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}",
-            f"Date: {email.utils.formatdate(usegmt=True)}",
             f"Content-Type: {kind}",
             f"Connection: {'close' if close else 'keep-alive'}",
-            *(f"{name}: {value}" for name, value in response.headers.items()),
+            *(f"{name}: {value}" for name, value in headers.items()),
         ]
         if response.status != 204:
             lines.append(f"Content-Length: {len(payload)}")

@@ -36,6 +36,9 @@ class Settings:
     report_interval_s: float = 1.0
     service_down_s: float = 5.0
     startup_s: float = 2.0  #: from the start of nova-compute to its first report
+    #: A disable or enable of a service that Nova sees up waits for its nova-compute to
+    #: take note: so long where that has just died (nova: rpc_response_timeout).
+    rpc_timeout_s: float = 60.0
 
     # -- evacuations
     control_workers: int = 1  #: conductors and schedulers working side by side
@@ -71,6 +74,7 @@ PRESETS = {
         report_interval_s=0.5,
         service_down_s=3.0,
         startup_s=1.0,
+        rpc_timeout_s=2.0,
         control_work_s=0.3,
         crowd=12,
         crowd_cost=0.05,
@@ -92,6 +96,7 @@ PRESETS = {
         report_interval_s=0.2,
         service_down_s=1.0,
         startup_s=0.2,
+        rpc_timeout_s=0.0,
         control_workers=64,
         control_work_s=0.02,
         crowd_cost=0.0,

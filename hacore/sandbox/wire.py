@@ -48,6 +48,7 @@ class Answer:
     status: int = 200
     rows: int = 0
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    delay_s: float = 0.0  #: that it waited for somebody else
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,6 +84,10 @@ class Recovery:
         """Return an instance as it was after `after`; see `hacore.tasks.watching.Watcher`."""
         return self._watcher.look(self.nova, uuid, host, after)
 
+    def instances_on(self, host: str, age_s: float = 0.0) -> dict[str, Instance]:
+        """Return all instances of `host` by uuid, as Nova showed them at most `age_s` ago."""
+        return self._watcher.listing(self.nova, host, self.clock.monotonic() - age_s)
+
     def evacuate(self, step: str, target: str | None = None) -> None:
         """Evacuate the open moves, to the host `target` or where Nova chooses."""
         self._evacuate(self, step, target)

@@ -9,9 +9,9 @@ from hacore.db import moves, recoveries
 from hacore.db.models import Move
 from hacore.db.moves import Plan
 from hacore.errors import RecoveryFailed, RecoverySkipped
-from hacore.nova import Instance, Service
+from hacore.nova import EVACUATED, NOT_EVACUATED, Instance, Service
 from hacore.states import MoveStatus, VmState
-from hacore.tasks.base import Task
+from hacore.tasks.base import Recovery, Task
 
 #: What Nova can evacuate, some of it after a reset of the state.
 _MOVABLE = frozenset(
@@ -42,9 +42,10 @@ class DisableComputeServiceTask(Task):
         if service.enabled:
             recoveries.mark_service_disabled(self.context.db, self.context.claim, True)
             self.novaclient.disable_service(service, options.service_disable_reason)
-            self.update_details(f"Disabled nova-compute on {host_name}.", 0.3)
+            done = f"Disabled nova-compute on {host_name}"
         else:
-            self.update_details(f"nova-compute on {host_name} is disabled already.", 0.3)
+            done = f"nova-compute on {host_name} is disabled already"
+        self.update_details(f"{done}; waiting until Nova sees it as down.", 0.3)
         forced = options.force_down == "always" or (
             options.force_down == "after_fencing" and fenced
         )
@@ -54,26 +55,32 @@ class DisableComputeServiceTask(Task):
         timeout_s = self.context.conf.wait_period_after_service_update
         down = self.context.poll(lambda: None if self._service(host_name).up else True, timeout_s)
         if not down:
-            self._undo(service)
+            undo(self.context, service)
+            rows = moves.all_of(self.context.db, self.context.claim.uuid)
+            begun = (MoveStatus.ONGOING, MoveStatus.SUCCEEDED)
+            more = "more " if any(row.status in begun for row in rows) else ""
             raise RecoveryFailed(
                 f"Nova still sees nova-compute on {host_name} as up after {timeout_s} s; nothing "
-                "was evacuated."
+                f"{more}was evacuated."
             )
         self.update_details(f"Nova sees nova-compute on {host_name} as down.", 1.0)
 
     def _service(self, host_name: str) -> Service:
         service = self.novaclient.service(host_name)
-        if service is None:
+        if service is None:  # a wrong name, and not a host to be kept off maintenance
+            recoveries.end_maintenance(self.context.db, self.context.claim)
             raise RecoveryFailed(f"Nova knows no nova-compute service on host {host_name}.")
         return service
 
-    def _undo(self, service: Service) -> None:
-        db, claim = self.context.db, self.context.claim
-        if recoveries.disabled_service(db, claim):
-            self.novaclient.enable_service(service)
-            recoveries.mark_service_disabled(db, claim, False)
-            self.update_details(f"Enabled nova-compute on {service.host} again.")
-        recoveries.end_maintenance(db, claim)
+
+def undo(recovery: Recovery, service: Service) -> None:
+    """Give a host that lives back what this recovery took from it, in whichever attempt."""
+    db, claim = recovery.db, recovery.claim
+    if recoveries.disabled_service(db, claim):
+        recovery.nova.enable_service(service)
+        recoveries.mark_service_disabled(db, claim, False)
+        recovery.tell(f"Enabled nova-compute on {service.host} again.")
+    recoveries.end_maintenance(db, claim)
 
 
 class PrepareHAEnabledInstancesTask(Task):
@@ -83,11 +90,13 @@ class PrepareHAEnabledInstancesTask(Task):
 
     def execute(self, host_name: str) -> list[str]:
         """Return the uuids of the instances to evacuate."""
-        instances = self.novaclient.instances_on(host_name)
+        instances = self.context.instances_on(host_name).values()
         newest: dict[str, int] = {}
         for migration in self.novaclient.evacuations_from(host_name):
             uuid = migration.instance_uuid
-            newest[uuid] = max(newest.get(uuid, 0), migration.id)
+            # one that is under way, whoever began it, is for this recovery to watch
+            if migration.status in EVACUATED | NOT_EVACUATED:
+                newest[uuid] = max(newest.get(uuid, 0), migration.id)
         plans = [
             Plan(
                 instance_uuid=instance.uuid,
@@ -104,8 +113,10 @@ class PrepareHAEnabledInstancesTask(Task):
         if not wanted:
             skipped = f" {len(rows)} were skipped." if rows else ""
             raise RecoverySkipped(f"There is no instance to evacuate on {host_name}.{skipped}")
+        moved = sum(row.status == MoveStatus.SUCCEEDED for row in rows)
+        before = f" ({moved} already evacuated)" if moved else ""
         self.update_details(
-            f"{len(wanted)} instances to evacuate from {host_name}, "
+            f"{len(wanted)} instances to evacuate from {host_name}{before}, "
             f"{len(rows) - len(wanted)} skipped.",
             1.0,
         )
@@ -165,7 +176,7 @@ class EvacuateInstancesTask(Task):
         :param reserved_host: where to; None lets Nova choose.
         """
         where = f"to {reserved_host}" if reserved_host else "to where Nova chooses"
-        self.update_details(f"Evacuating {len(instance_list)} instances of {host_name} {where}.", 0)
+        self.update_details(f"Evacuating the instances of {host_name} {where}.", 0)
         self.context.evacuate(self.name, reserved_host)
         rows = moves.all_of(self.context.db, self.context.claim.uuid)
         failed = [row for row in rows if row.status == MoveStatus.FAILED]

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Steps of the recovery of a dead nova-compute."""
 
+from hacore.db import recoveries
 from hacore.errors import RecoveryFailed, RecoverySkipped
 from hacore.nova import Service
 from hacore.tasks.base import Task
@@ -40,6 +41,7 @@ class ConfirmComputeNodeDisabledTask(Task):
 
 def _service(task: Task, host_name: str) -> Service:
     service = task.novaclient.service(host_name)
-    if service is None:
+    if service is None:  # a wrong name, and not a host to be kept off maintenance
+        recoveries.end_maintenance(task.context.db, task.context.claim)
         raise RecoveryFailed(f"Nova knows no nova-compute service on host {host_name}.")
     return service

@@ -7,6 +7,9 @@ import threading
 from hacore.clock import Clock
 from hacore.nova import Instance, Nova
 
+#: Seconds after which a listing is dropped; more than any verify_interval that makes sense.
+_KEPT_S = 60.0
+
 
 @dataclasses.dataclass(slots=True)
 class _Listing:
@@ -37,13 +40,26 @@ class Watcher:
         :param nova: asks, where a new listing is needed.
         :param host: where the instance is expected to be.
         """
+        recent = self._clock.monotonic() - self._interval_s
+        instance = self.listing(nova, host, max(after, recent)).get(uuid)
+        return instance or nova.instance(uuid)  # moved, or gone
+
+    def listing(self, nova: Nova, host: str, after: float) -> dict[str, Instance]:
+        """Return the instances of `host` by uuid, as Nova showed them after `after` (monotonic)."""
         with self._lock:
+            self._forget()
             listing = self._listings.setdefault(host, _Listing(threading.Lock()))
         with listing.lock:
-            now = self._clock.monotonic()
-            if listing.begun < max(after, now - self._interval_s):
+            if listing.begun < after:
+                begun = self._clock.monotonic()
                 rows = nova.instances_on(host)
-                listing.begun = now
+                listing.begun = begun
                 listing.instances = {row.uuid: row for row in rows}
-            instance = listing.instances.get(uuid)
-        return instance or nova.instance(uuid)  # moved, or gone
+            return listing.instances
+
+    def _forget(self) -> None:
+        """Drop what nobody has looked at for long: all hosts of a cloud fail one day."""
+        limit = self._clock.monotonic() - _KEPT_S
+        for host, listing in list(self._listings.items()):
+            if float("-inf") < listing.begun < limit:
+                del self._listings[host]

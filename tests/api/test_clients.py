@@ -100,6 +100,7 @@ def test_every_method_of_the_sdk(sdk: Proxy, db: Database) -> None:
     shown = sdk.get_notification(notification.notification_uuid)
     assert listed.notification_uuid == shown.notification_uuid
     assert shown.recovery_workflow_details == []
+    assert sdk.wait_for_status(shown, "new", interval=0.1, wait=5).status == "new"
     vmove = move(db, notification.notification_uuid)
     assert [each.server_name for each in sdk.vmoves(notification.notification_uuid)] == ["db1"]
     assert sdk.get_vmove(vmove, notification.notification_uuid).status == "succeeded"
@@ -111,7 +112,9 @@ def test_every_method_of_the_sdk(sdk: Proxy, db: Database) -> None:
     other = sdk.create_segment(name="other", recovery_method="auto", service_type="COMPUTE")
     spare = sdk.create_host(other.uuid, name="compute2", type="X", control_attributes="SSH")
     sdk.delete_host(spare.uuid, other.uuid, ignore_missing=False)
+    sdk.wait_for_delete(spare, interval=0.1, wait=5)
     sdk.delete_segment(other.uuid, ignore_missing=False)
+    sdk.wait_for_delete(other, interval=0.1, wait=5)
     assert [each.name for each in sdk.segments()] == ["rack"]
 
 

@@ -1,14 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The exchanges recorded from Masakari, replayed; what differs must be documented."""
+"""The exchanges recorded from Masakari, replayed; what differs must be documented.
+
+With keystone: tests/e2e/test_keystone.py.
+"""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "tests" / "contract"
@@ -48,14 +48,3 @@ def test_documented_exchanges_exist() -> None:
         story, _, step = exchange.partition("/")
         steps = json.loads((CONTRACT / f"{story}.json").read_text())["steps"]
         assert step in {each["id"] for each in steps}, exchange
-
-
-@pytest.mark.skipif("HACORE_TEST_KEYSTONE_URL" not in os.environ, reason="needs a deployed hacore")
-def test_with_keystone_too() -> None:
-    """Against a service that runs with keystone and a fresh database, at that URL.
-
-    OS_* and MEMBER_* are those that tests/contract/README.md describes.
-    """
-    different, _summary = replay(os.environ["HACORE_TEST_KEYSTONE_URL"])
-
-    assert different == set(documented("Differences that replay.py reports"))

@@ -57,6 +57,24 @@ def test_a_lease_that_ended_is_taken_over_and_the_old_owner_is_fenced(db: Databa
     assert read(db, new.uuid).message == "done"
 
 
+def test_the_age_of_the_oldest_due(db: Database) -> None:
+    """From the moment when it fell due: accepted, to be tried again, or left by its engine."""
+    assert claims.oldest_due_s(db) == 0
+    with db.read() as session:
+        hour_ago = db.now(session) - datetime.timedelta(hours=1)
+    factories.notification(db, factories.host(db), created_at=hour_ago)
+    factories.notification(db, factories.host(db, "compute2"))
+    assert claims.oldest_due_s(db) == pytest.approx(3600, abs=60)
+    claimed = claim(db, lease_s=-600)
+    assert claims.oldest_due_s(db) == pytest.approx(600, abs=60)
+    again = claim(db)
+    assert claimed is not None
+    assert again is not None
+    assert again.uuid == claimed.uuid
+    claims.finish(db, again, Status.ERROR, "x", max_attempts=2, retry_after_s=-1200)
+    assert claims.oldest_due_s(db) == pytest.approx(1200, abs=60)
+
+
 def test_a_claim_of_the_same_owner_is_fenced_by_its_own_later_one(db: Database) -> None:
     factories.notification(db, factories.host(db))
     old, new = claim(db, "a", lease_s=-1), claim(db, "a")

@@ -1,10 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Migrations bring an empty or a filled database to the models."""
 
+import pathlib
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from hacore.db import schema
 from hacore.db.engine import Database
@@ -17,6 +20,12 @@ def test_the_migrations_lead_to_the_models(db: Database) -> None:
     with db.bind.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_known_revisions_are_those_of_the_migrations() -> None:
+    folder = pathlib.Path(schema.__file__).parent / "migrations"
+    scripts = ScriptDirectory(str(folder)).walk_revisions()
+    assert [script.revision for script in scripts][::-1] == list(schema.REVISIONS)
 
 
 def test_syncing_again_changes_nothing(db: Database) -> None:

@@ -1,15 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""A third party's steps, installed beside hacore into a new environment, run in a recovery.
-
-Installing takes minutes: see tests/services.py.
-"""
+"""A third party's steps, installed beside hacore into a new environment, run in a recovery."""
 
 import pathlib
 import shutil
-import subprocess
 import sys
 import time
-import venv
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +12,12 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
-from tests.services import skip_unless_required
+from tests.packaging.conftest import ROOT, Installed
 from tests.unit import processes
 
 pytestmark = pytest.mark.timeout(1200)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-EXAMPLE = pathlib.Path("doc", "examples", "hacore-fencing-example")
+EXAMPLE = ROOT / "doc" / "examples" / "hacore-fencing-example"
 FLOW = (
     "pre:['fence_host_task','disable_compute_service_task'],"
     "main:['prepare_HA_enabled_instances_task'],"
@@ -38,45 +32,19 @@ urllib.request.urlopen(urllib.request.Request(f"{url}/control/hosts/{host}/kill"
 """
 
 
-class Installed:
-    """hacore and the example in an environment of their own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._bin = folder / "venv" / "bin"
-        venv.create(folder / "venv", with_pip=True)
-        # a copy: building leaves things behind, and the tree of a tester stays as it is
-        source = folder / "source"
-        source.mkdir()
-        for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, source)
-        for name in ("hacore", EXAMPLE):
-            shutil.copytree(
-                ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "build")
-            )
-        self.run("pip", "install", "--quiet", source)
-        self.run("pip", "install", "--quiet", source / EXAMPLE)
-
-    def run(self, name: str, *arguments: str | pathlib.Path) -> str:
-        """Run a command of the environment to its end; return what it prints."""
-        command = [self.command(name), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1000)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def command(self, name: str) -> str:
-        return str(self._bin / name)
-
-
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    skip_unless_required("a package index, and minutes")
-    return Installed(tmp_path_factory.mktemp("packaging"))
+def example(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The environment with the third party's package in it as well."""
+    source = tmp_path_factory.mktemp("example") / EXAMPLE.name
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    installed.run("pip", "install", "--quiet", source)
+    return installed
 
 
 @pytest.fixture
-def cloud(installed: Installed, tmp_path: pathlib.Path) -> Iterator[dict[str, str]]:
+def cloud(example: Installed, tmp_path: pathlib.Path) -> Iterator[dict[str, str]]:
     """A cloud with two instances on each of four hosts, all of them alive."""
-    program = installed.command("hacore-sandbox")
+    program = example.command("hacore-sandbox")
     with processes.sandbox(tmp_path, "--instances", "8", program=program) as login:
         yield login
 
@@ -106,7 +74,7 @@ class Api:
 
 @pytest.fixture
 def configuration(
-    installed: Installed, cloud: dict[str, str], tmp_path: pathlib.Path
+    example: Installed, cloud: dict[str, str], tmp_path: pathlib.Path
 ) -> tuple[pathlib.Path, int]:
     """A configuration file with both steps in the flow of hosts; the port of the API."""
     fence = tmp_path / "fence.py"
@@ -119,7 +87,7 @@ def configuration(
             "DEFAULT": {"auth_strategy": "noauth2", "state_path": tmp_path},
             "api": {"port": port},
             "nova": cloud,
-            "fencing": {"command": f"{installed.command('python')} {fence} {url} {{host}}"},
+            "fencing": {"command": f"{example.command('python')} {fence} {url} {{host}}"},
             "taskflow_driver_recovery_flows": {"host_auto_failure_recovery_tasks": FLOW},
         },
     )
@@ -128,11 +96,11 @@ def configuration(
 
 @pytest.fixture
 def api(
-    installed: Installed, configuration: tuple[pathlib.Path, int], tmp_path: pathlib.Path
+    example: Installed, configuration: tuple[pathlib.Path, int], tmp_path: pathlib.Path
 ) -> Iterator[Api]:
     """The API of a running hacore-standalone."""
     path, port = configuration
-    command = [installed.command("hacore-standalone"), f"--config-file={path}"]
+    command = [example.command("hacore-standalone"), f"--config-file={path}"]
     daemon = Daemon("hacore-standalone", command, tmp_path / "hacore.log")
     made = Api(port)
     try:
@@ -146,10 +114,10 @@ def api(
 
 
 def test_the_flow_says_whose_its_steps_are(
-    installed: Installed, configuration: tuple[pathlib.Path, int]
+    example: Installed, configuration: tuple[pathlib.Path, int]
 ) -> None:
     path, _ = configuration
-    shown = installed.run("hacore-manage", "--config-file", path, "flow", "show", "host-auto")
+    shown = example.run("hacore-manage", "--config-file", path, "flow", "show", "host-auto")
     assert [line.split() for line in shown.splitlines()[1:]] == [
         ["1.", "pre", "fence_host_task", "from", "hacore-fencing-example"],
         ["2.", "pre", "disable_compute_service_task", "from", "hacore"],

@@ -15,6 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 _BOTTOM = {"clock", "errors", "states"}
+_COUNTING = _BOTTOM | {"metrics"}
 _DOORS = {"db", "events", "nova", "rpc"}  # to the world; none needs another
 
 #: What each part of hacore may import of hacore, besides itself.
@@ -23,12 +24,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "states": set(),
     "concurrency": set(),
+    "metrics": {"errors", "states"},
     "conf": _BOTTOM,
-    **{door: _BOTTOM | {"conf"} for door in _DOORS},
+    **{door: _COUNTING | {"conf"} for door in _DOORS},
     "policies": _BOTTOM | {"conf"},
-    "tasks": _BOTTOM | _DOORS | {"conf"},
-    "engine": _BOTTOM | _DOORS | {"conf", "tasks"},
-    "api": _BOTTOM | _DOORS | {"conf", "policies"},
+    "tasks": _COUNTING | _DOORS | {"conf"},
+    "engine": _COUNTING | _DOORS | {"conf", "tasks"},
+    "api": _COUNTING | _DOORS | {"conf", "policies"},
     "sandbox": {"clock"},
 }
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
@@ -69,6 +71,11 @@ RESERVED = (
         frozenset({"taskflow"}),
         frozenset({"engine", "tasks"}),
         "only hacore.engine and hacore.tasks know taskflow",
+    ),
+    Reserved(
+        frozenset({"prometheus_client"}),
+        frozenset({"metrics"}),
+        "only hacore.metrics knows Prometheus",
     ),
 )
 
@@ -157,7 +164,7 @@ def test_layers() -> None:
     assert problems(ROOT) == []
 
 
-ENGINE_MAY = "clock, conf, db, errors, events, nova, rpc, states, tasks"
+ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks"
 
 
 @pytest.mark.parametrize(
@@ -173,13 +180,13 @@ ENGINE_MAY = "clock, conf, db, errors, events, nova, rpc, states, tasks"
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, nova, policies, rpc, states.",
+            "itself and clock, conf, db, errors, events, metrics, nova, policies, rpc, states.",
         ),
         (
             "db.segments",
             "from ..nova import Nova\n",
             "hacore.db.segments (line 1) imports hacore.nova.Nova: db may import of hacore only "
-            "itself and clock, conf, errors, states.",
+            "itself and clock, conf, errors, metrics, states.",
         ),
         (
             "sandbox.cloud",
@@ -222,6 +229,12 @@ ENGINE_MAY = "clock, conf, db, errors, events, nova, rpc, states, tasks"
             "import importlib\nimportlib.import_module('eventlet.green.os')\n",
             "hacore.rpc (line 2) imports eventlet.green.os: only hacore.concurrency names "
             "eventlet; all other code uses threading.",
+        ),
+        (
+            "engine.queue",
+            "from prometheus_client import Counter\n",
+            "hacore.engine.queue (line 1) imports prometheus_client.Counter: only hacore.metrics "
+            "knows Prometheus.",
         ),
         (
             "cmd.manage",

@@ -19,7 +19,8 @@ FLOWS = "taskflow_driver_recovery_flows"
 KNOWN = (
     "confirm_compute_node_disabled_task, confirm_instance_active_task, disable_compute_node_task, "
     "disable_compute_service_task, evacuate_instances_task, no_op, "
-    "prepare_HA_enabled_instances_task, start_instance_task, stop_instance_task"
+    "prepare_HA_enabled_instances_task, start_instance_task, stop_instance_task; those of other "
+    "packages are looked for in the groups of [DEFAULT] task_namespaces"
 )
 
 

@@ -8,8 +8,9 @@ import pytest
 import stevedore
 from oslo_config import cfg
 
+from hacore.conf.recovery_flows import NAMESPACE
 from hacore.db.recovery_details import read
-from hacore.engine.flows import NAMESPACE, Flows
+from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
 from hacore.states import NotificationStatus as Status
 from tests.world import World
@@ -107,7 +108,13 @@ class Slow(Task):
 """
 
 
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str, *classes: str) -> None:
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    code: str,
+    *classes: str,
+    namespace: str = NAMESPACE,
+) -> None:
     """Another package, with tasks, is installed."""
     module = f"other_{uuid.uuid4().hex}"
     (folder / f"{module}.py").write_text(code)
@@ -115,7 +122,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str, *classes: 
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
     points = [f"{name.lower()} = {module}:{name}" for name in classes]
-    (info / "entry_points.txt").write_text("\n".join([f"[{NAMESPACE}]", *points]))
+    (info / "entry_points.txt").write_text("\n".join([f"[{namespace}]", *points]))
     monkeypatch.syspath_prepend(str(folder))
     # stevedore reads the entry points of a group once per process
     monkeypatch.setattr(stevedore.ExtensionManager, "ENTRY_POINT_CACHE", {})
@@ -176,4 +183,65 @@ def test_a_package_that_does_not_import(
 ) -> None:
     install(monkeypatch, tmp_path, "import no_such_module\n", "Odd")
     with pytest.raises(ConfigError, match=r"'odd' of other_.* cannot be loaded"):
+        Flows(conf)
+
+
+MASAKARIS = "masakari.task_flow.tasks"
+FOR_MASAKARI = """
+from taskflow.task import Task
+
+class Announce(Task):
+    def __init__(self, context, novaclient, **kwargs):
+        super().__init__(requires=["host_name"])
+
+    def execute(self, host_name):
+        self.update_progress(0.5)
+
+class No_op(Task):
+    def execute(self):
+        raise AssertionError("hacore has one of that name")
+"""
+
+
+def test_tasks_that_were_made_for_masakari(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, FOR_MASAKARI, "Announce", "No_op", namespace=MASAKARIS)
+    world.conf.set_override("task_namespaces", [NAMESPACE, MASAKARIS])
+    configure(world.conf, pre=["announce"], main=["no_op"])
+    flows = Flows(world.conf)
+    announce, no_op = flows.steps("host-auto")
+    assert announce.distribution.startswith("other")
+    assert no_op.distribution == "hacore"
+    notification = world.notify()
+    world.engine()
+    assert world.recover(notification).status == Status.FINISHED
+    with world.db.read() as session:
+        details = {step["name"]: step["state"] for step in read(session, notification)}
+    assert details == {"Announce": "SUCCESS", "NoOp": "SUCCESS"}
+
+
+def test_tasks_of_masakari_are_not_known_unless_named(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, FOR_MASAKARI, "Announce", namespace=MASAKARIS)
+    configure(conf, main=["announce"])
+    with pytest.raises(ConfigError, match=r"no task 'announce' .* \[DEFAULT\] task_namespaces"):
+        Flows(conf)
+
+
+def test_what_hacore_has_itself_is_not_imported_from_another(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when Masakari is still installed: importing its tasks registers its options."""
+    install(monkeypatch, tmp_path, "raise ImportError", "No_op", namespace=MASAKARIS)
+    conf.set_override("task_namespaces", [NAMESPACE, MASAKARIS])
+    assert [step.distribution for step in Flows(conf).steps("process")] == ["hacore", "hacore"]
+
+
+def test_a_namespace_in_which_nothing_is(conf: cfg.ConfigOpts) -> None:
+    conf.set_override("task_namespaces", [NAMESPACE, "masakari.taskflow"])
+    with pytest.raises(
+        ConfigError, match=r"no installed package has tasks in .*'masakari\.taskflow'"
+    ):
         Flows(conf)

@@ -53,7 +53,8 @@ def window() -> Window:
 
 def test_a_small_nova_is_kept_busy_but_not_flooded(window: Window) -> None:
     sizes = drive(window, FakeNova(workers=1, work_s=0.43), 60)
-    assert all(4 <= size <= 12 for size in sizes)
+    assert max(sizes) <= 14  # found out by going a little too far
+    assert all(4 <= size <= 9 for size in sizes[20:])
 
 
 def test_a_large_nova_is_used(window: Window) -> None:

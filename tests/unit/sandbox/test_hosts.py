@@ -110,6 +110,27 @@ def test_updates_that_are_refused(bench: Bench, body: object, message: str) -> N
     assert message in answer.body["badRequest"]["message"]
 
 
+def test_a_change_waits_for_a_nova_compute_that_has_just_died(bench: Bench) -> None:
+    """Nova holds the host for up and asks it in vain (seen on Nova 34, rpc_response_timeout)."""
+
+    def put(status: str) -> float:
+        path = f"/os-services/{_service(bench)['id']}"
+        answer = bench.nova("PUT", path, {"status": status})
+        assert answer.status == 200
+        assert _service(bench)["status"] == status, "it is written down at once"
+        return answer.delay_s
+
+    settings = bench.cloud.settings
+    assert put("disabled") < 1, "a nova-compute that lives answers"
+    assert put("enabled") < 1
+    bench.control("POST", "hosts/compute1/kill")
+    assert put("disabled") > settings.rpc_timeout_s == 60
+    assert put("disabled") < 1, "nothing has changed: nobody is asked"
+    assert put("enabled") > settings.rpc_timeout_s
+    bench.sleep(settings.service_down_s + settings.report_interval_s)
+    assert put("disabled") < 1, "Nova sees the host down"
+
+
 def test_hypervisors_may_have_another_name(make_bench: Callable[..., Bench]) -> None:
     settings = dataclasses.replace(PRESETS["real"], hypervisor_suffix=".example.org")
     bench = make_bench(settings)

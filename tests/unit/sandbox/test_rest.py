@@ -207,6 +207,13 @@ def test_away_for_a_while(bench: Bench) -> None:
     assert bench.ask("GET", "/identity").drop
 
 
+def test_the_clock_of_the_cloud_is_wrong(bench: Bench) -> None:
+    assert "Date" not in bench.nova("GET", "/servers").headers  # the server's own is right
+    bench.control("PUT", "faults", {"clock_ahead_s": -3600})
+    date = bench.nova("GET", "/servers").headers["Date"]
+    assert date == "Wed, 31 Dec 2025 23:00:00 GMT"
+
+
 def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     body = {
         "slow": 2,
@@ -225,6 +232,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     assert bench.control("DELETE", "faults").status == 204
     assert bench.control("GET", "faults").body == {
         "slow": 1.0,
+        "clock_ahead_s": 0.0,
         "away": {},
         "evacuations": [],
         "calls": [],
@@ -237,6 +245,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
         {"fast": 1},
         {"slow": 0},
         {"slow": "x"},
+        {"clock_ahead_s": "x"},
         {"away": {"glance": 1}},
         {"away": {"compute": "x"}},
         {"away": 7},

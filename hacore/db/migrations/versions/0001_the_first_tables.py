@@ -153,6 +153,21 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "services",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("binary", sa.String(length=36), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("version", sa.String(length=36), nullable=False),
+        sa.Column("alive_until", TIME, nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_services")),
+        sa.UniqueConstraint("name", name=op.f("uq_services_name")),
+        **MYSQL,
+    )
+    op.create_table(
         "vmoves",
         sa.Column("uuid", sa.String(length=36), nullable=False),
         sa.Column("notification_uuid", sa.String(length=36), nullable=False),

@@ -1,0 +1,264 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore-manage doctor: what is wrong around hacore, and how to mend it.
+
+It changes nothing: it reads, makes calls that name what does not exist, and
+sends one wake-up, which engines may get at any time.  Only the server of
+``--instance`` is locked, unlocked and restarted.
+"""
+
+import argparse
+import datetime
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+
+from hacore import rpc
+from hacore.clock import Clock, SystemClock
+from hacore.cmd import launch
+from hacore.cmd.manage import arguments as cli
+from hacore.cmd.manage import output, rights
+from hacore.cmd.manage.findings import Finding, Result, ok, unchecked, wrong
+from hacore.conf.nova import has_login
+from hacore.db import hosts, schema
+from hacore.db.hosts import Registered
+from hacore.engine.flows import Flows
+from hacore.errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    HacoreError,
+    NovaError,
+    TransientNovaError,
+    Unavailable,
+)
+from hacore.nova import Nova, check_login
+
+if TYPE_CHECKING:
+    from hacore.cmd.manage.arguments import Topics
+
+#: Seconds that two clocks may be apart: logs can be read side by side, and no token is too new.
+_MOST_APART_S = 5.0
+#: Seconds for which Keystone or Nova may be away.
+_NOVA_PATIENCE_S = 5
+_COLUMNS = ("check", "result", "detail")
+
+
+def register(topics: "Topics") -> None:
+    """Add ``doctor``."""
+    text = "check all that hacore needs, and say how to mend what is wrong"
+    verb = cli.add_verb(topics, "doctor", _run, text)
+    verb.add_argument(
+        "--instance",
+        type=cli.uuid,
+        metavar="UUID",
+        help="a server that may be restarted: what Nova allows to be done to servers is tried on "
+        "it",
+    )
+    output.add_format(verb)
+
+
+def _run(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
+    with launch.quiet():
+        findings = list(examine(conf, SystemClock(), arguments.instance))
+    rows = [
+        {"check": finding.check, "result": str(finding.result), "detail": finding.detail}
+        for finding in findings
+    ]
+    output.show(arguments.format, rows, _COLUMNS)
+    return int(any(finding.result == Result.WRONG for finding in findings))
+
+
+def examine(
+    conf: cfg.ConfigOpts, clock: Clock, instance_uuid: str | None = None
+) -> Iterator[Finding]:
+    """Check everything; what needs something that is wrong is not checked."""
+    yield _flows(conf)
+    yield _api(conf)
+    registered: list[Registered] | None = None
+    try:
+        with launch.reaching_database(conf) as db:
+            schema.check(db)
+            yield ok("database", f"Schema {schema.newest()}.")
+            with db.read() as session:
+                asked = clock.now()
+                told = db.now(session)
+            yield _apart("clock: database", "the database", told - asked, clock.now() - asked)
+            registered = hosts.registered(db)
+            db.dispose()
+    except (ConfigError, DatabaseUnavailable) as exc:
+        yield wrong("database", str(exc))
+    yield _bus(conf)
+    yield from _nova(conf, clock, registered, instance_uuid)
+
+
+def _flows(conf: cfg.ConfigOpts) -> Finding:
+    try:
+        Flows(conf)
+    except ConfigError as exc:
+        return wrong("recovery flows", str(exc))
+    return ok("recovery flows", "Every step is there; 'hacore-manage flow show' lists them.")
+
+
+def _api(conf: cfg.ConfigOpts) -> Finding:
+    check = "api: policy and tokens"
+    if conf.auth_strategy == "keystone" and not has_login(conf, "keystone_authtoken"):
+        return unchecked(
+            check,
+            "[keystone_authtoken] has no auth_type; set it and the options of that login, unless "
+            "this machine runs engines only.",
+        )
+    try:
+        launch.check_application(conf)
+        if conf.auth_strategy == "keystone":
+            check_login(conf, "keystone_authtoken")
+    except NovaError as exc:
+        return wrong(check, f"{exc}; check the login in [keystone_authtoken].")
+    except (ConfigError, cfg.Error) as exc:
+        return wrong(check, str(exc))
+    return ok(check, f"auth_strategy is {conf.auth_strategy}.")
+
+
+def _bus(conf: cfg.ConfigOpts) -> Finding:
+    check = "message bus"
+    try:
+        launch.check_bus(conf)
+        rpc.check(conf)
+    except ConfigError as exc:
+        return wrong(check, str(exc))
+    except Unavailable as exc:
+        return wrong(
+            check,
+            f"{str(exc).rstrip('.')}; check [DEFAULT] transport_url (user, password, host, port, "
+            "virtual host) and the broker. Until then recoveries begin up to "
+            f"{conf.claim_poll_interval:g} s late.",
+        )
+    return ok(check, "It took a wake-up.")
+
+
+def _apart(check: str, whose: str, ahead: datetime.timedelta, took: datetime.timedelta) -> Finding:
+    """Compare a clock that was read within `took` of ours; `ahead` of what ours said before."""
+    apart_s = ahead.total_seconds() - took.total_seconds() / 2
+    if abs(apart_s) <= _MOST_APART_S:
+        return ok(check, f"{abs(apart_s):.1f} s apart.")
+    return wrong(
+        check,
+        f"The clock of {whose} is {abs(apart_s):.0f} s "
+        f"{'ahead of' if apart_s > 0 else 'behind'} this machine's; have both follow the same "
+        "time servers (chronyc tracking).",
+    )
+
+
+# --------------------------------------------------------------------- nova
+
+
+def _nova(
+    conf: cfg.ConfigOpts,
+    clock: Clock,
+    registered: Sequence[Registered] | None,
+    instance_uuid: str | None,
+) -> Iterator[Finding]:
+    try:
+        nova = Nova(conf, clock=clock, retry_timeout_s=_NOVA_PATIENCE_S)
+        asked = clock.now()
+        issued = nova.authenticate()
+        took = clock.now() - asked
+    except TransientNovaError as exc:
+        reason = launch.why_away(exc)
+        yield wrong(
+            "keystone", f"Keystone does not answer: {reason}; check [nova] auth_url and Keystone."
+        )
+        return
+    except HacoreError as exc:
+        yield wrong("keystone", _sentence(exc))
+        return
+    yield ok("keystone", "It gives a token to the user in [nova].")
+    if issued is not None:
+        yield _apart("clock: Keystone", "Keystone", issued - asked, took)
+    try:
+        nova.log_in()
+    except TransientNovaError as exc:
+        yield wrong(
+            "nova", f"Nova does not answer: {launch.why_away(exc)}; check that nova-api runs."
+        )
+        return
+    except NovaError as exc:
+        yield wrong("nova", _sentence(exc))
+        return
+    yield ok("nova", _microversion(nova))
+    yield from _of_nova(conf, clock, nova, registered, instance_uuid)
+
+
+def _sentence(exc: HacoreError) -> str:
+    return f"{str(exc).rstrip('.')}."
+
+
+def _microversion(nova: Nova) -> str:
+    text = f"Microversion {nova.microversion}"
+    return f"{text}." if nova.lock_has_reason else f"{text}: before 2.73 a lock has no reason."
+
+
+def _of_nova(
+    conf: cfg.ConfigOpts,
+    clock: Clock,
+    nova: Nova,
+    registered: Sequence[Registered] | None,
+    instance_uuid: str | None,
+) -> Iterator[Finding]:
+    yield _nova_clock(clock, nova)
+    yield from rights.of_lists(
+        nova, with_aggregates=conf.host_failure.add_reserved_host_to_aggregate
+    )
+    if instance_uuid is None:
+        yield from rights.of_actions(nova)
+    else:
+        yield from rights.of_actions_on(
+            nova, clock, instance_uuid, conf.wait_period_after_power_off
+        )
+    if registered is None:
+        yield unchecked("hosts", "The database has to be mended first.")
+    else:
+        yield from _hosts(nova, registered)
+
+
+def _nova_clock(clock: Clock, nova: Nova) -> Finding:
+    check = "clock: Nova"
+    asked = clock.now()
+    try:
+        told = nova.now()
+    except NovaError as exc:
+        return wrong(check, _sentence(exc))
+    if told is None:
+        return unchecked(check, "Its answers have no Date header.")
+    # it is cut to seconds: half a second late on average
+    ahead = told - asked + datetime.timedelta(seconds=0.5)
+    return _apart(check, "Nova's API", ahead, clock.now() - asked)
+
+
+def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
+    """Compare the names of registered hosts with those of Nova's compute services."""
+    try:
+        known = {service.host for service in nova.services()}
+    except NovaError as exc:
+        yield unchecked("hosts", _sentence(exc))
+        return
+    strangers = [host for host in registered if host.name not in known]
+    for host in strangers:
+        close = difflib.get_close_matches(host.name, known, n=1, cutoff=0.5)
+        where = f"openstack segment host update {host.segment_uuid} {host.name}"
+        remedy = (
+            f"is {close[0]} meant? '{where} --name {close[0]}'"
+            if close
+            else "register it by its name in 'openstack compute service list'"
+        )
+        yield wrong(
+            "hosts",
+            f"Host {host.name} of segment {host.segment_name} is no compute service of Nova, so "
+            f"that nothing can be evacuated from it; {remedy}.",
+        )
+    if not strangers:
+        unwatched = sorted(known - {host.name for host in registered})
+        text = f"{len(registered)} registered, all known to Nova."
+        if unwatched:
+            text += f" In no segment: {', '.join(unwatched)}."
+        yield ok("hosts", text)

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The metrics endpoint of a daemon: checked before it starts, started where it forks to."""
+
+import logging
+import math
+import os
+import socket
+
+from oslo_config import cfg
+
+from hacore import metrics
+from hacore.conf import metrics as options
+from hacore.db import claims
+from hacore.db.engine import Database
+from hacore.errors import ConfigError, DatabaseUnavailable
+
+LOG = logging.getLogger(__name__)
+
+
+class Monitoring:
+    """Part of a daemon that answers Prometheus, if [metrics] enabled says so.
+
+    :param port: api_port or engine_port of [metrics].
+    :param one_of_many: a web server runs as many processes as it likes: they must add up.
+
+    Raises ConfigError when it could not.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, port: str, *, one_of_many: bool = False) -> None:
+        self._conf = conf
+        self._port: int = conf.metrics[port]
+        self._endpoint: metrics.Endpoint | None = None
+        if not conf.metrics.enabled:
+            return
+        folder = os.environ.get(metrics.MULTIPROCESS)
+        if one_of_many and not folder:
+            raise ConfigError(
+                f"[metrics] enabled behind gunicorn or uwsgi needs {metrics.MULTIPROCESS} in the "
+                "environment, the name of an empty folder: each process counts there, and "
+                "whichever Prometheus asks answers for all."
+            )
+        options.check(conf, folder)
+        if folder is None:  # else other processes of ours listen there by right
+            self._check_port(port)
+
+    def _check_port(self, name: str) -> None:
+        listen = self._conf.metrics.listen
+        family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+        try:
+            socket.create_server((listen, self._port), family=family).close()
+        except OSError as exc:
+            reason = str(exc.strerror).partition(" (")[0]
+            raise ConfigError(
+                f"Cannot serve metrics on {listen} port {self._port}: {reason}; change [metrics] "
+                f"listen or {name}, or end what listens there."
+            ) from exc
+
+    def start(self) -> None:
+        """Answer."""
+        if not self._conf.metrics.enabled:
+            return
+        self._db = Database(self._conf.database)
+        listen = self._conf.metrics.listen
+        endpoint = metrics.Endpoint(listen, self._port, self._oldest_due_s)
+        endpoint.start()
+        self._endpoint = endpoint
+        LOG.info(
+            "metrics are at http://%s:%d/metrics (process %d)", listen, self._port, os.getpid()
+        )
+
+    def _oldest_due_s(self) -> float:
+        try:
+            return claims.oldest_due_s(self._db)
+        except DatabaseUnavailable as exc:
+            LOG.warning("the age of the oldest due notification is not known: %s", exc)
+            return math.nan
+
+    def stop(self) -> None:
+        """Answer no more."""
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.stop()
+            self._db.dispose()

@@ -1,0 +1,190 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Which processes of hacore run: each keeps one row, by a heartbeat.
+
+The rows decide nothing, for claims have leases of their own: they are what an
+operator is shown.  Dead is who was not seen for too long by the *database's*
+clock.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import logging
+import os
+import threading
+import uuid
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from hacore.clock import Clock
+from hacore.db.engine import Database, retry
+from hacore.db.models import Host, Notification, Service
+from hacore.errors import DatabaseUnavailable
+from hacore.states import NotificationStatus
+
+LOG = logging.getLogger(__name__)
+
+#: A process is seen so often that two heartbeats may fail before it counts as dead.
+_BEATS = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holding:
+    """A notification that an engine works on."""
+
+    notification_uuid: str
+    type: str
+    host: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Process:
+    """A process of hacore, as its row tells."""
+
+    name: str
+    binary: str
+    host: str
+    pid: int
+    version: str
+    alive: bool
+    since: datetime.datetime
+    seen: datetime.datetime
+    holding: tuple[Holding, ...]
+
+
+class Presence:
+    """The row of this process.  Neither `beat` nor `end` raises: no work depends on them.
+
+    :param binary: what runs here, such as ``hacore-engine``.
+    :param host: name of this machine.
+    :param alive_s: it counts as dead when it was not seen for so long.
+    """
+
+    def __init__(self, db: Database, binary: str, host: str, alive_s: float) -> None:
+        self._db = db
+        self._binary = binary
+        self._host = host
+        self._alive_s = alive_s
+        self._pid = os.getpid()
+        #: Unlike any other's, also after a restart.
+        self.name = f"{host}:{self._pid}:{uuid.uuid4().hex[:8]}"
+        self._away = self._ended = False
+
+    def keep(self, clock: Clock, stopping: threading.Event) -> None:
+        """Be seen until `stopping` is set; the body of a thread."""
+        while not clock.wait(stopping, self._alive_s / _BEATS):
+            self.beat()
+
+    def beat(self) -> None:
+        """Be seen now."""
+        if self._ended:
+            return
+        try:
+            self._write()
+            self._away = False
+        except DatabaseUnavailable as exc:
+            if not self._away:
+                LOG.warning("this process is not seen in the list of services: %s", exc)
+            self._away = True
+        except Exception:  # leases are kept by the thread that calls this: it must not end
+            LOG.exception("telling that this process lives broke; going on")
+
+    def end(self) -> None:
+        """Take the row away; `beat` does nothing from now on."""
+        self._ended = True
+        try:
+            self._remove()
+        except DatabaseUnavailable as exc:
+            LOG.warning("this process stays in the list of services as dead: %s", exc)
+
+    @retry
+    def _write(self) -> None:
+        with self._db.write() as session:
+            now = self._db.now(session)
+            until = now + datetime.timedelta(seconds=self._alive_s)
+            mine = session.execute(
+                sa.update(Service)
+                .where(Service.name == self.name)
+                .values(updated_at=now, alive_until=until)
+                .execution_options(synchronize_session=False)
+            )
+            if cast("sa.CursorResult[Any]", mine).rowcount == 0:
+                session.add(
+                    Service(
+                        name=self.name,
+                        binary=self._binary,
+                        host=self._host,
+                        pid=self._pid,
+                        version=importlib.metadata.version("hacore"),
+                        created_at=now,
+                        updated_at=now,
+                        alive_until=until,
+                    )
+                )
+                session.flush()
+            _bury(session, self.name, now)
+
+    @retry
+    def _remove(self) -> None:
+        with self._db.write() as session:
+            session.execute(sa.delete(Service).where(Service.name == self.name))
+
+
+def _bury(session: orm.Session, name: str, now: datetime.datetime) -> None:
+    """Remove the dead whose place `name` took: of its kind, on its machine, and seen before it.
+
+    So a daemon that is killed and started again shows up once.
+    """
+    mine = orm.aliased(Service)
+    dead = session.scalars(
+        sa.select(Service.id)
+        .join(mine, sa.and_(mine.binary == Service.binary, mine.host == Service.host))
+        .where(mine.name == name, Service.alive_until < now, Service.updated_at < mine.created_at)
+    ).all()
+    if dead:
+        # by their keys: a scan would wait for rows that others write, and they for ours
+        session.execute(
+            sa.delete(Service)
+            .where(Service.id.in_(dead))
+            .execution_options(synchronize_session=False)
+        )
+
+
+@retry
+def list_(db: Database) -> list[Process]:
+    """Return all processes by kind, host and age, with what they work on."""
+    with db.read() as session:
+        now = db.now(session)
+        rows = session.scalars(
+            sa.select(Service).order_by(Service.binary, Service.host, Service.id)
+        ).all()
+        held = session.execute(
+            sa.select(Notification.owner, Notification.uuid, Notification.type, Host.name)
+            .join(Host, Host.uuid == Notification.source_host_uuid)
+            .where(
+                Notification.status == NotificationStatus.RUNNING,
+                Notification.owner.in_([row.name for row in rows]),
+                Notification.lease_until >= now,
+            )
+            .order_by(Notification.id)
+        ).all()
+    return [
+        Process(
+            name=row.name,
+            binary=row.binary,
+            host=row.host,
+            pid=row.pid,
+            version=row.version,
+            alive=row.alive_until >= now,
+            since=row.created_at,
+            seen=row.updated_at or row.created_at,
+            holding=tuple(
+                Holding(notification_uuid, kind, host)
+                for owner, notification_uuid, kind, host in held
+                if owner == row.name
+            ),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Which processes run, are dead, or have gone."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+
+import pytest
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from hacore.db import claims, purge, services
+from hacore.db.engine import Database
+from hacore.db.models import Service
+from hacore.db.services import Presence
+from tests import factories
+
+
+def age(db: Database, presence: Presence, seconds: float) -> None:
+    """Let the process have been seen so long ago, and not since."""
+    ago = datetime.timedelta(seconds=seconds)
+    with db.write() as session:
+        row = session.scalars(sa.select(Service).where(Service.name == presence.name)).one()
+        row.created_at -= ago
+        assert row.updated_at is not None
+        row.updated_at -= ago
+        row.alive_until -= ago
+
+
+def seen(db: Database) -> list[tuple[str, str, bool]]:
+    return [(row.binary, row.host, row.alive) for row in services.list_(db)]
+
+
+def test_a_process_is_listed_from_its_first_heartbeat_on(db: Database) -> None:
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    assert seen(db) == []
+    presence.beat()
+    (row,) = services.list_(db)
+    assert (row.name, row.binary, row.host) == (presence.name, "hacore-engine", "controller1")
+    assert (row.pid, row.version) == (os.getpid(), importlib.metadata.version("hacore"))
+    assert row.since == row.seen
+    assert row.alive
+    assert row.holding == ()
+
+
+def test_a_heartbeat_moves_what_was_last_seen_and_not_since_when(db: Database) -> None:
+    presence = Presence(db, "hacore-api", "controller1", 60)
+    presence.beat()
+    age(db, presence, 50)
+    (before,) = services.list_(db)
+    presence.beat()
+    (after,) = services.list_(db)
+    assert after.since == before.since
+    assert (after.seen - before.seen).total_seconds() >= 50
+
+
+def test_who_is_not_seen_for_long_enough_is_dead(db: Database) -> None:
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    presence.beat()
+    age(db, presence, 55)
+    assert seen(db) == [("hacore-engine", "controller1", True)]
+    age(db, presence, 10)
+    assert seen(db) == [("hacore-engine", "controller1", False)]
+    presence.beat()
+    assert seen(db) == [("hacore-engine", "controller1", True)]
+
+
+def test_who_ends_is_gone_and_does_not_come_back(db: Database) -> None:
+    first, second = (Presence(db, "hacore-api", host, 60) for host in ("a", "b"))
+    first.beat()
+    second.beat()
+    first.end()
+    first.beat()
+    assert seen(db) == [("hacore-api", "b", True)]
+
+
+def test_one_that_takes_the_place_of_a_dead_one_removes_it(db: Database) -> None:
+    dead = Presence(db, "hacore-engine", "controller1", 60)
+    others = [
+        Presence(db, "hacore-engine", "controller2", 60),
+        Presence(db, "hacore-api", "controller1", 60),
+    ]
+    for presence in (dead, *others):
+        presence.beat()
+        age(db, presence, 30)
+    restarted = Presence(db, "hacore-engine", "controller1", 60)
+    restarted.beat()
+    assert len(seen(db)) == 4  # it may live yet
+    for presence in (dead, *others):
+        age(db, presence, 60)
+    restarted.beat()
+    assert seen(db) == [
+        ("hacore-api", "controller1", False),
+        ("hacore-engine", "controller1", True),
+        ("hacore-engine", "controller2", False),
+    ]
+
+
+def test_one_that_dies_beside_an_older_one_stays_as_dead(db: Database) -> None:
+    older, younger = (Presence(db, "hacore-engine", "controller1", 60) for _ in range(2))
+    older.beat()
+    age(db, older, 100)
+    older.beat()
+    younger.beat()
+    age(db, younger, 70)
+    older.beat()
+    assert [alive for *_, alive in seen(db)] == [True, False]
+
+
+def test_an_engine_is_listed_with_what_it_holds(db: Database) -> None:
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    presence.beat()
+    first, second = (factories.host(db, name) for name in ("compute1", "compute2"))
+    held = factories.notification(db, first)
+    factories.notification(db, second)
+    assert claims.claim(db, presence.name, 60, 86400) is not None
+    assert claims.claim(db, "another", 60, 86400) is not None
+    (row,) = services.list_(db)
+    assert [(one.notification_uuid, one.type, one.host) for one in row.holding] == [
+        (held.uuid, "COMPUTE_HOST", "compute1")
+    ]
+
+
+def test_a_claim_whose_lease_has_ended_is_not_held(db: Database) -> None:
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    presence.beat()
+    factories.notification(db, factories.host(db))
+    assert claims.claim(db, presence.name, -1, 86400) is not None
+    assert [row.holding for row in services.list_(db)] == [()]
+
+
+def test_a_database_that_is_away_harms_nobody(
+    conf: cfg.ConfigOpts, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    conf.set_override("connection", f"sqlite:///{tmp_path}/no/such/folder/x", group="database")
+    presence = Presence(Database(conf.database), "hacore-engine", "controller1", 60)
+    presence.beat()
+    presence.beat()
+    presence.end()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "this process is not seen in the list of services",
+        "this process stays in the list of services as dead",
+    ]
+
+
+def test_purge_removes_only_the_long_dead(db: Database) -> None:
+    dead, lately, alive = (Presence(db, "hacore-engine", host, 60) for host in "abc")
+    for presence in (dead, lately, alive):
+        presence.beat()
+    age(db, dead, 86400 * 31)
+    age(db, lately, 86400 * 29)
+    assert purge.purge(db, 30)["services"] == 1
+    assert seen(db) == [("hacore-engine", "b", False), ("hacore-engine", "c", True)]

@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore-manage import-masakari, as it is typed; tests/db/test_masakari.py has what it does."""
+
+import pathlib
+import sqlite3
+
+import pytest
+
+from hacore.db.engine import Database
+from tests import factories, masakari
+from tests.manage.conftest import Operator
+
+
+@pytest.fixture
+def source(tmp_path: pathlib.Path) -> pathlib.Path:
+    return masakari.database(tmp_path)
+
+
+def test_it_counts_and_may_be_repeated(operator: Operator, source: pathlib.Path) -> None:
+    before = source.read_bytes()
+    command = ("import-masakari", "--from", f"sqlite:///{source}")
+    assert operator.says(*command, "--dry-run") == (
+        "segments: 3 would be imported\n"
+        "hosts: 4 would be imported\n"
+        "notifications: 6 would be imported\n"
+        "vmoves: 8 would be imported, 5 left out\n"
+    )
+    assert operator.says(*command) == (
+        "segments: 3 imported\n"
+        "hosts: 4 imported\n"
+        "notifications: 6 imported\n"
+        "vmoves: 8 imported, 5 left out\n"
+    )
+    assert operator.says(*command) == (
+        "segments: 0 imported, 3 here already\n"
+        "hosts: 0 imported, 4 here already\n"
+        "notifications: 0 imported, 6 here already\n"
+        "vmoves: 0 imported, 8 here already, 5 left out\n"
+    )
+    assert source.read_bytes() == before
+
+
+def test_what_is_refused_is_listed(operator: Operator, source: pathlib.Path, db: Database) -> None:
+    here = factories.segment(db, name="given up")
+    with sqlite3.connect(source) as connection:
+        connection.execute("UPDATE failover_segments SET deleted = 0 WHERE name = 'given up'")
+        connection.execute("UPDATE notifications SET status = 'new' WHERE id = 1")
+    connection.close()
+    command = ("import-masakari", "--from", f"sqlite:///{source}")
+    ended = operator.run(*command)
+    assert ended.status == 1
+    assert ended.output.splitlines()[0] == "segments: 2 would be imported, 1 refused"
+    first, second, last = ended.error.splitlines()
+    assert first.startswith("refused: Segment 'given up' (")
+    assert first.endswith(f"its name is that of {here.uuid} here: rename one of them.")
+    assert second.startswith("refused: Notification ")
+    assert last == (
+        "hacore-manage: Nothing was imported, for 2 rows of Masakari's cannot be taken; mend them "
+        "there, or let --skip-refused leave them out."
+    )
+    rest = operator.run(*command, "--skip-refused")
+    assert rest.status == 0
+    assert rest.output.splitlines()[0] == "segments: 2 imported, 1 refused"
+    assert rest.error.splitlines() == [first, second]
+
+
+def test_a_source_that_is_none(operator: Operator, tmp_path: pathlib.Path) -> None:
+    assert operator.is_told("import-masakari", "--from", f"sqlite:///{tmp_path}/no.sqlite") == (
+        f"--from sqlite:///{tmp_path}/no.sqlite cannot be read: unable to open database file; "
+        "check the URL and the database server."
+    )

@@ -1,0 +1,92 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The distribution files of this tree, and a new environment with the wheel in it.
+
+Building and installing takes minutes: see tests/services.py.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+
+import pytest
+
+from tests.services import skip_unless_required
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Distribution:
+    """What `python -m build` makes: the sdist, and the wheel built from it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        # a copy: building leaves things behind, and the tree of a tester stays as it is
+        source = folder / "source"
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():  # else: deleted, and not committed yet
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, source / name)
+        made = folder / "dist"
+        run(sys.executable, "-m", "build", "--outdir", made, source)
+        (self.sdist,) = made.glob("*.tar.gz")
+        (self.wheel,) = made.glob("*.whl")
+
+
+class Installed:
+    """hacore from its wheel, in an environment of its own; nothing of the tree is near."""
+
+    def __init__(self, folder: pathlib.Path, wheel: pathlib.Path) -> None:
+        self.prefix = folder / "venv"
+        self.home = folder / "home"
+        self.home.mkdir()
+        venv.create(self.prefix, with_pip=True)
+        self.run("pip", "install", "--quiet", wheel)
+
+    def run(self, name: str, *arguments: str | pathlib.Path) -> str:
+        """Run a command of the environment to its end; return what it prints."""
+        return run(
+            self.command(name),
+            *arguments,
+            cwd=self.home,
+            env={**os.environ, "HOME": f"{self.home}"},
+        )
+
+    def command(self, name: str) -> str:
+        return str(self.prefix / "bin" / name)
+
+
+def run(
+    *command: object, cwd: pathlib.Path | None = None, env: dict[str, str] | None = None
+) -> str:
+    """Run a command to its end; return what it prints."""
+    done = subprocess.run(
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1000,
+        cwd=cwd,
+        env=env,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    skip_unless_required("a package index, and minutes")
+    return Distribution(tmp_path_factory.mktemp("distribution"))
+
+
+@pytest.fixture(scope="session")
+def installed(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("installed"), distribution.wheel)

@@ -1,0 +1,50 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""hacore-sandbox in a process of its own, and its control API."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.e2e.daemons import Daemon
+
+_CODE = "import sys; from hacore.cmd.sandbox import main; sys.exit(main())"
+
+
+class SandboxProcess:
+    """A simulated cloud.
+
+    :param options: of ``hacore-sandbox serve``.
+    """
+
+    def __init__(self, folder: Path, options: Iterable[str]) -> None:
+        command = [sys.executable, "-P", "-c", _CODE, "serve", "--port", "0", *options]
+        self.daemon = Daemon("sandbox", command, folder / "sandbox.log")
+        self.daemon.wait_until_it_says("region_name", 120)
+        found = re.search(r"listening on (\S+)", self.daemon.text())
+        assert found, self.daemon.text()
+        self.url = found[1]
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self.login = {
+            "auth_url": f"{self.url}/identity/v3",
+            "username": "hacore",
+            "password": "hacore",
+            "project_name": "service",
+            "user_domain_id": "default",
+            "project_domain_id": "default",
+        }
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """Call the control API; `path` begins with a slash."""
+        answer = self._http.request(method, f"{self.url}/control{path}", json=body, timeout=120)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def close(self) -> None:
+        """End it."""
+        self._http.close()
+        assert self.daemon.end() == 0

@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What the endpoint says of recoveries in the simulated world.
+
+Counts are those of this process, so each test compares two scrapes.
+"""
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from hacore import metrics
+from hacore.db import claims
+from hacore.states import NotificationStatus as Status
+from hacore.states import NotificationType
+from tests.scrapes import Scrape
+from tests.services import REQUIRED
+from tests.world import World
+
+
+@pytest.fixture
+def endpoint(world: World) -> Iterator[metrics.Endpoint]:
+    made = metrics.Endpoint("127.0.0.1", 0, functools.partial(claims.oldest_due_s, world.db))
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_a_host_recovery(world: World, endpoint: metrics.Endpoint) -> None:
+    world.boot(5)
+    (building,) = world.boot(1)
+    world.server(building).vm_state = "building"
+    before = Scrape(endpoint.port)
+    world.kill()
+    uuid = world.notify()
+    world.engine()
+    world.clock.run(lambda: world.notification(uuid).status == Status.RUNNING)
+    during = Scrape(endpoint.port)
+    assert during.since(before, "hacore_recoveries_in_flight", type="COMPUTE_HOST") == 1
+    world.recover(uuid)
+    after = Scrape(endpoint.port)
+    assert after.value("hacore_recoveries_in_flight") == before.value("hacore_recoveries_in_flight")
+    ended = {"type": "COMPUTE_HOST", "status": "finished"}
+    assert after.since(before, "hacore_notifications_total", **ended) == 1
+    assert after.since(before, "hacore_notifications_total") == 1
+    assert after.since(before, "hacore_notification_seconds_count", **ended) == 1
+    assert after.since(before, "hacore_claims_total", type="COMPUTE_HOST") == 1
+    assert after.since(before, "hacore_takeovers_total") == 0
+    assert after.since(before, "hacore_moves_total", verdict="succeeded") == 5
+    assert after.since(before, "hacore_moves_total", verdict="ignored") == 1
+    assert after.since(before, "hacore_move_seconds_count", verdict="succeeded") == 5
+    row = world.notification(uuid)
+    assert row.updated_at is not None
+    took_s = (row.updated_at - row.created_at).total_seconds()
+    assert after.since(before, "hacore_notification_seconds_sum", **ended) == took_s
+    steps = {}
+    for step in ("DisableComputeService", "PrepareHAEnabledInstances", "EvacuateInstances"):
+        labels = {"step": f"{step}Task", "state": "SUCCESS"}
+        assert after.since(before, "hacore_recovery_step_seconds_count", **labels) == 1
+        steps[step] = after.since(before, "hacore_recovery_step_seconds_sum", **labels)
+    assert steps["DisableComputeService"] >= 1  # until Nova sees the host down
+    assert sum(steps.values()) == pytest.approx(took_s)
+
+
+def test_a_step_that_fails(world: World, endpoint: metrics.Endpoint) -> None:
+    world.boot(1)
+    before = Scrape(endpoint.port)
+    uuid = world.notify()  # the host lives
+    world.engine()
+    world.clock.run(lambda: world.notification(uuid).status == Status.ERROR)
+    after = Scrape(endpoint.port)
+    failed = {"step": "DisableComputeServiceTask", "state": "FAILURE"}
+    assert after.since(before, "hacore_recovery_step_seconds_count", **failed) == 1
+    assert after.since(before, "hacore_recovery_step_seconds_sum", **failed) >= 180
+    errors = {"type": "COMPUTE_HOST", "status": "error"}
+    assert after.since(before, "hacore_notifications_total", **errors) == 1
+    assert after.since(before, "hacore_notification_seconds_count") == 0  # it has not ended
+
+
+def test_requests_to_nova(world: World, endpoint: metrics.Endpoint) -> None:
+    servers = world.boot(3)
+    before = Scrape(endpoint.port)
+    lost = {"body": "evacuate", "drop": "after", "times": 1}
+    away = {"method": "GET", "path": "os-services", "status": 503, "times": 1}
+    world.faults(calls=[lost, away])
+    world.kill()
+    uuid = world.notify()
+    world.engine()
+    world.recover(uuid)
+    after = Scrape(endpoint.port)
+    name = "hacore_nova_request_seconds_count"
+    evacuate = "POST servers/{id}/action evacuate"
+    assert after.since(before, name, call=evacuate, status="200") == len(servers) - 1
+    assert after.since(before, name, call=evacuate, status="broken") == 1
+    assert after.since(before, name, call="GET os-services", status="503") == 1
+    looks = world.calls("GET", "/os-services")
+    assert after.since(before, name, call="GET os-services") == looks > 1
+    assert after.since(before, name, call="POST auth/tokens", status="201") == 1
+    assert not any(server in after.text for server in servers)
+
+
+def test_a_takeover_and_a_lost_lease(world: World, endpoint: metrics.Endpoint) -> None:
+    world.boot(1)
+    before = Scrape(endpoint.port)
+    uuid = world.notify(type=NotificationType.COMPUTE_HOST)
+    world.engine("a")
+    world.clock.run(lambda: world.notification(uuid).status == Status.RUNNING)
+    world.clock.run(lambda: renewed(before, endpoint) >= 1)
+    world.kill_engine("a")
+    world.kill()
+    world.engine("b")
+    world.recover(uuid)
+    after = Scrape(endpoint.port)
+    assert after.since(before, "hacore_claims_total", type="COMPUTE_HOST") == 2
+    assert after.since(before, "hacore_takeovers_total", type="COMPUTE_HOST") == 1
+
+
+def renewed(before: Scrape, endpoint: metrics.Endpoint) -> float:
+    return Scrape(endpoint.port).since(before, "hacore_lease_renewals_total", result="renewed")
+
+
+def test_the_age_of_the_oldest_due_notification(world: World, endpoint: metrics.Endpoint) -> None:
+    name = "hacore_queue_oldest_due_age_seconds"
+    assert Scrape(endpoint.port).value(name) == 0
+    world.boot(1)
+    uuid = world.notify()
+    world.clock.pass_time(90)
+    world.notify("compute2")
+    assert Scrape(endpoint.port).value(name) == 90
+    world.engine()
+    world.clock.run(lambda: world.notification(uuid).status == Status.RUNNING)
+    assert Scrape(endpoint.port).value(name) == 0
+    world.kill_engine()
+    world.clock.pass_time(world.conf.claim_lease + 30)
+    assert Scrape(endpoint.port).value(name) == pytest.approx(30, abs=1)
+
+
+def test_promtool_finds_nothing_to_say(endpoint: metrics.Endpoint) -> None:
+    """It knows Prometheus' conventions for names, units and help texts."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        if REQUIRED:
+            pytest.fail("needs promtool (package prometheus)")
+        pytest.skip("needs promtool (package prometheus)")
+    text = Scrape(endpoint.port).text
+    ours = "".join(line + "\n" for line in text.splitlines() if "hacore_" in line)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body", "name"),
+    [
+        ("GET", "http://nova/v2.1/servers/detail?all_tenants=1", None, "GET servers/detail"),
+        ("GET", "http://nova/compute/v2.1/servers/0a1b", None, "GET servers/{id}"),
+        ("PUT", "http://nova:8774/v2.1/os-services/7", b"{}", "PUT os-services/{id}"),
+        (
+            "POST",
+            "http://nova/v2.1/os-aggregates/3/action",
+            b'{"add_host": {"host": "x"}}',
+            "POST os-aggregates/{id}/action add_host",
+        ),
+        ("POST", "http://keystone/v3/auth/tokens", b"{}", "POST auth/tokens"),
+        ("GET", "http://nova/v2.1/", None, "GET versions"),
+    ],
+)
+def test_the_name_of_a_call_has_no_ids(
+    method: str, url: str, body: bytes | None, name: str
+) -> None:
+    assert metrics.nova_call(method, url, body) == name
