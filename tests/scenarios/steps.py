@@ -1,0 +1,320 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""steps.yaml: what happens, and when.  README.md lists the moments and the actions.
+
+A step waits for its moment, and the next one is looked at when it is done.
+An action that changes hacore's own database happens as soon as the engine that
+runs waits: it may be in a transaction of its own.
+"""
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hacore.db import hosts, notifications, segments
+from hacore.errors import HacoreError
+from hacore.states import NotificationType
+from tests.scenarios.moments import Step
+from tests.scenarios.stage import Stage
+
+
+class Director:
+    """Lets the steps happen, one after the other."""
+
+    def __init__(self, stage: Stage, rows: list[dict[str, Any]]) -> None:
+        self._stage = stage
+        self._steps = [Step.of(row) for row in rows]
+        self._later: list[Callable[[], None]] = []  #: actions on the database
+        self.notifications: dict[str, str] = {}  #: uuids by name
+        self.ended = False
+        self._error: Exception | None = None  #: of an action; the engine must not see it
+        stage.log.listener = lambda line: self._heard(line, before=False)
+        stage.before_call = lambda call: self._heard(call, before=True)
+        stage.database.tells = True
+        self._arm()
+
+    @property
+    def waiting(self) -> str | None:
+        """The moment that has not come yet; None when all is done."""
+        return self._steps[0].moment if self._steps else None
+
+    def catch_up(self) -> None:
+        """Do what had to wait until no engine runs."""
+        if self._error is not None:
+            raise self._error
+        while self._later:
+            self._later.pop(0)()
+
+    # ------------------------------------------------------------ moments
+
+    def _arm(self) -> None:
+        """Plan the next step, if its time is known."""
+        if not self._steps or self._steps[0].text is not None:
+            return
+        step = self._steps[0]
+        now = self._stage.clock.monotonic()
+        when = step.at if step.at is not None else now + (step.later or 0.0)
+        self._stage.clock.at(when, self._next)
+
+    def _heard(self, text: str, *, before: bool) -> None:
+        if self._steps and self._steps[0].before == before:
+            wanted = self._steps[0].text
+            if wanted is not None and wanted in text:
+                self._next()
+
+    def _next(self) -> None:
+        step = self._steps.pop(0)
+        try:
+            for action in step.actions:
+                self._do(action)
+        except Exception as exc:
+            self._error = exc
+        finally:  # an engine that kills itself does not return
+            self._arm()
+
+    def _do(self, action: Any) -> None:
+        if isinstance(action, dict):
+            ((verb, values),) = action.items()
+            getattr(self, f"_do_{verb}")(values)
+            return
+        for pattern, method in _SENTENCES:
+            match = re.fullmatch(pattern, action)
+            if match is not None:
+                method(self, *match.groups())
+                return
+        raise ValueError(f"steps.yaml: {action!r} is not understood")
+
+    def _tell(self, text: str) -> None:
+        self._stage.log.world(text)
+
+    # ------------------------------------------------------------- cloud
+
+    def kill_host(self, host: str) -> None:
+        self._tell(f"{host} dies")
+        self._stage.kill(host)
+
+    def revive_host(self, host: str) -> None:
+        self._tell(f"{host} starts again")
+        self._stage.control("POST", f"/hosts/{host}/revive")
+
+    def crash(self, name: str) -> None:
+        self._tell(f"the guest of {name} dies")
+        self._stage.control("POST", f"/servers/{self._uuid(name)}/crash")
+
+    def delete(self, name: str) -> None:
+        self._tell(f"{name} is deleted")
+        self._stage.cloud.state.remove_server(self._stage.cloud.state.servers[self._uuid(name)])
+
+    def _do_set(self, values: dict[str, Any]) -> None:
+        values = dict(values)
+        name = values.pop("instance")
+        self._tell(f"{name} is set to {_words(values)}")
+        self._stage.control("PUT", f"/servers/{self._uuid(name)}", values)
+
+    def evacuate_by_hand(self, name: str, target: str | None) -> None:
+        self._tell(f"an operator evacuates {name}" + (f" to {target}" if target else ""))
+        cloud = self._stage.cloud
+        cloud.advance()
+        cloud.evacuations.request(cloud.state.servers[self._uuid(name)], target)
+
+    def enable(self, host: str) -> None:
+        self._tell(f"an operator enables {host} in Nova")
+        service = self._stage.service(host)
+        self._stage.cloud.update_service(service, {"disabled": False, "disabled_reason": None})
+
+    def capacity(self, host: str, servers: str) -> None:
+        self._tell(f"{host} has room for {servers} servers")
+        self._stage.cloud.state.host(host).capacity = int(servers)
+
+    # ------------------------------------------------------------ outages
+
+    def away(self, who: str, seconds: str) -> None:
+        self._tell(f"{who} is away for {seconds} s")
+        service = {"Nova": "compute", "Keystone": "identity"}[who]
+        self._stage.faults(away={service: float(seconds)})
+
+    def slow(self, times: str) -> None:
+        self._tell(f"Nova is {times} times as slow")
+        self._stage.faults(slow=float(times))
+
+    def _do_fault(self, faults: dict[str, Any]) -> None:
+        self._tell(f"Nova goes wrong: {'; '.join(_words(rule) for rule in _rules(faults))}")
+        for rule in faults.get("evacuations", ()):
+            if "servers" in rule:
+                rule["servers"] = [self._uuid(name) for name in rule["servers"]]
+        self._stage.faults(**faults)
+
+    def well(self) -> None:
+        self._tell("Nova is well again")
+        self._stage.control("DELETE", "/faults")
+
+    def database_away(self, engine: str | None, seconds: str) -> None:
+        self._tell(f"the database is away for {seconds} s" + (f" for {engine}" if engine else ""))
+        self._stage.database.away(float(seconds), engine or "")
+
+    def database_full(self, seconds: str) -> None:
+        self._tell(f"the database's disk is full for {seconds} s")
+        self._stage.database.full(float(seconds))
+
+    def lose_answer(self) -> None:
+        self._tell("the database has carried out that commit, and its answer is lost")
+        self._stage.database.lose_answer()
+
+    def bus(self, how: str) -> None:
+        self._tell(f"the message bus is {how}")
+        self._stage.bus_works = how == "back"
+
+    def jump(self, machine: str, seconds: str) -> None:
+        self._tell(f"the clock of {machine} jumps by {seconds} s")
+        stage = self._stage
+        clock = stage.database_clock if machine == "the database" else stage.machines[machine]
+        clock.off_s += float(seconds)
+
+    # ------------------------------------------------------------ engines
+
+    def start_engine(self, name: str) -> None:
+        self._tell(f"engine {name} starts")
+        self._stage.engine(name)
+
+    def kill_engine(self, name: str) -> None:
+        self._tell(f"engine {name} is killed")
+        self._stage.kill_engine(name)
+
+    def stop_engine(self, name: str) -> None:
+        self._tell(f"engine {name} is told to stop")
+        self._stage.terminate_engine(name)
+
+    def freeze_engine(self, name: str, seconds: str) -> None:
+        self._tell(f"engine {name} freezes for {seconds} s")
+        self._stage.clock.freeze(name, float(seconds))
+
+    # ---------------------------------------------------------------- API
+
+    def notify_host(self, host: str, event: str | None, host_status: str | None) -> None:
+        payload = {
+            "event": event or "STOPPED",
+            "host_status": host_status or "NORMAL",
+            "cluster_status": "OFFLINE",
+        }
+        self._post(NotificationType.COMPUTE_HOST, host, payload)
+
+    def notify_process(self, process: str, host: str, event: str | None) -> None:
+        payload = {"process_name": process, "event": event or "STOPPED"}
+        self._post(NotificationType.PROCESS, host, payload)
+
+    def notify_instance(self, name: str, host: str, event: str | None, domain: str | None) -> None:
+        payload = {
+            "instance_uuid": self._uuid(name),
+            "event": event or "LIFECYCLE",
+            "vir_domain_event": domain or "STOPPED_FAILED",
+        }
+        self._post(NotificationType.VM, host, payload)
+
+    def _do_notify(self, values: dict[str, Any]) -> None:
+        self._post(NotificationType(values["type"]), values["host"], values["payload"])
+
+    def _post(self, kind: NotificationType, host: str, payload: dict[str, Any]) -> None:
+        words = ", ".join(str(value) for key, value in payload.items() if key != "cluster_status")
+        report = notifications.Report(
+            kind, host, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), payload
+        )
+
+        def post() -> None:
+            row = notifications.create(
+                self._stage.db,
+                report,
+                request_id=None,
+                duplicate_window_s=self._stage.conf.duplicate_notification_detection_interval,
+            )
+            name = f"n{len(self.notifications) + 1}"
+            self._stage.log.names[row.uuid] = name
+            self.notifications[name] = row.uuid
+            self._stage.log.line(f"{kind} of {host} ({words}): accepted as {name}")
+            self._stage.wake()
+
+        self._ask(post, f"{kind} of {host} ({words})")
+
+    def set_maintenance(self, host: str, on: str) -> None:
+        row = self._stage.hosts[host]
+
+        def update() -> None:
+            changes = {"on_maintenance": on == "on"}
+            hosts.update(self._stage.db, row.segment_uuid, row.uuid, changes)
+            self._stage.log.line(f"an operator takes {host} {on} maintenance: done")
+
+        self._ask(update, f"an operator takes {host} {on} maintenance")
+
+    def set_segment(self, segment: str, how: str) -> None:
+        uuids = {name: uuid for uuid, name in self._stage.log.names.items()}
+
+        def update() -> None:
+            segments.update(self._stage.db, uuids[segment], {"enabled": how == "enables"})
+            self._stage.log.line(f"an operator {how} {segment}: done")
+
+        self._ask(update, f"an operator {how} {segment}")
+
+    def show(self, name: str) -> None:
+        def read() -> None:
+            row, steps = notifications.get_with_details(self._stage.db, self.notifications[name])
+            lines = [f"a person reads {name}: {row.status}: {row.message or ''}".rstrip(": ")]
+            lines += [f"  {step['name']} {step['state']} {step['progress']}" for step in steps]
+            self._stage.log.line("\n".join(lines))
+
+        self._ask(read, f"a person reads {name}")
+
+    def _ask(self, call: Callable[[], None], what: str) -> None:
+        def ask() -> None:
+            try:
+                call()
+            except HacoreError as exc:
+                self._stage.log.line(f"{what}: refused, {exc.http_status}: {exc}")
+
+        self._later.append(ask)
+
+    def end(self) -> None:
+        self.ended = True
+
+    # -------------------------------------------------------------- names
+
+    def _uuid(self, name: str) -> str:
+        return next(uuid for uuid, known in self._stage.log.names.items() if known == name)
+
+
+def _rules(faults: dict[str, Any]) -> list[dict[str, Any]]:
+    known = [dict(rule) for key in ("evacuations", "calls") for rule in faults.get(key, ())]
+    others = {key: value for key, value in faults.items() if key not in ("evacuations", "calls")}
+    return [*known, others] if others else known
+
+
+def _words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+_SENTENCES: list[tuple[str, Callable[..., None]]] = [
+    (r"kill host (\S+)", Director.kill_host),
+    (r"revive host (\S+)", Director.revive_host),
+    (r"crash (\S+)", Director.crash),
+    (r"delete (\S+)", Director.delete),
+    (r"(\S+) is enabled in Nova", Director.enable),
+    (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
+    (r"(\S+) has room for (\d+)", Director.capacity),
+    (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
+    (r"Nova is ([\d.]+) times as slow", Director.slow),
+    (r"Nova is well again", Director.well),
+    (r"the database is away(?: for engine (\w+))? for ([\d.]+) s", Director.database_away),
+    (r"the disk is full for ([\d.]+) s", Director.database_full),
+    (r"the answer is lost", Director.lose_answer),
+    (r"the bus is (away|back)", Director.bus),
+    (r"the clock of (the database|\w+) jumps by (-?[\d.]+) s", Director.jump),
+    (r"start engine (\w+)", Director.start_engine),
+    (r"kill engine (\w+)", Director.kill_engine),
+    (r"stop engine (\w+)", Director.stop_engine),
+    (r"freeze engine (\w+) for ([\d.]+) s", Director.freeze_engine),
+    (r"notify host (\S+)(?: (\w+))?(?: (\w+))?", Director.notify_host),
+    (r"notify process (\S+) on (\S+)(?: (\w+))?", Director.notify_process),
+    (r"notify instance (\S+) on (\S+)(?: (\w+) (\w+))?", Director.notify_instance),
+    (r"take (\S+) (on|off) maintenance", Director.set_maintenance),
+    (r"(\S+) is (enabled|disabled) by an operator", Director.set_segment),
+    (r"show (n\d+)", Director.show),
+    (r"end", Director.end),
+]
