@@ -1,0 +1,346 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What hacore promises, checked at every commit and at every call.
+
+The database is known by triggers and the cloud by its own records: nothing
+here asks hacore.  What must hold at the end is in `verdict`.
+"""
+
+import json
+import re
+from typing import Any
+
+from hacore.sandbox.cloud import Cloud
+from hacore.sandbox.model import Migration, Server
+from hacore.states import ENDED, LIVE, TRANSITIONS
+from hacore.states import NotificationStatus as Status
+from tests.schedules.actors import Actors
+from tests.simulation import _Actor
+
+_ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
+_UNDER_WAY = ("accepted", "pre-migrating")
+_SUCCEEDED = ("done", "completed")
+#: Our lock: made with a reason, or, before 2.73, by the only administrator who makes them.
+_TOUCHING = ("lock", "evacuate", "os-resetState")
+
+
+class Checks:
+    """Watches one schedule; collects the `violations`."""
+
+    def __init__(self, clock: Actors, cloud: Cloud, columns: dict[str, tuple[str, ...]]) -> None:
+        self._clock = clock
+        self._cloud = cloud
+        self._columns = columns
+        self.violations: list[str] = []
+        #: What is committed, by table and key.
+        self.rows: dict[str, dict[Any, dict[str, Any]]] = {table: {} for table in columns}
+        #: Uuids of the instances whose lock is somebody's own.
+        self.owned_locks: frozenset[str] = frozenset()
+        #: When each host died last; those that never died are not in it.
+        self.died_at: dict[str, float] = {}
+        #: What each instance was like when its host died last: when, vm_state, power_state.
+        self.before: dict[str, tuple[float, str, int]] = {}
+        self.takeovers = 0
+        #: When the host of each notification had died, as it came in.
+        self._failed_at: dict[str, float] = {}
+        self._records = 0
+
+    def broken(self, promise: str) -> None:
+        """A promise does not hold."""
+        self.violations.append(f"{self._clock.monotonic():.2f}: {promise}")
+
+    def host_dies(self, name: str) -> None:
+        """Remember what its instances are like."""
+        now = self._cloud.now
+        self.died_at[name] = now
+        for server in self._cloud.state.on_host[name].values():
+            self.before[server.uuid] = now, server.vm_state, server.power_state
+
+    def host_returns(self, name: str) -> None:
+        """It goes on with what it had begun, and its instances change."""
+        for uuid in self._cloud.state.on_host[name]:
+            self.before.pop(uuid, None)
+
+    def _is_engine(self, actor: _Actor | None) -> bool:
+        return actor is not None and not actor.group.startswith("-")
+
+    # ----------------------------------------------------------- database
+
+    def committed(self, actor: _Actor | None, written: list[tuple[Any, ...]]) -> None:
+        """A transaction was committed."""
+        changes = []
+        for table, *values in written:
+            new = dict(zip(self._columns[table], values, strict=True))
+            key = values[0]
+            changes.append((table, self.rows[table].get(key), new))
+            self.rows[table][key] = new
+        was_live = {
+            new["uuid"]: old is not None and old["status"] == Status.RUNNING
+            for table, old, new in reversed(changes)
+            if table == "notifications"
+        }
+        for table, old, new in changes:
+            if table == "notifications":
+                self._notification(actor, old, new)
+            elif table == "hosts":
+                self._host(actor, old, new)
+            else:
+                self._of_recovery(actor, new, was_live)
+            if table == "vmoves":
+                self._move(old, new)
+
+    def _notification(
+        self, actor: _Actor | None, old: dict[str, Any] | None, new: dict[str, Any]
+    ) -> None:
+        if old is None:
+            self._accepted(new)
+            return
+        name = new["uuid"]
+        if old["status"] != new["status"] and new["status"] not in TRANSITIONS[old["status"]]:
+            self.broken(f"notification {name} went from {old['status']} to {new['status']}")
+        if new["attempt"] != old["attempt"]:
+            self._claimed(actor, old, new)
+        elif self._is_engine(actor):
+            self._owned(actor, new, "the notification")
+            if old["status"] != Status.RUNNING:
+                self.broken(f"notification {name} was written while it was {old['status']}")
+        if new["status"] in ENDED and old["status"] != new["status"]:
+            self._ended(new)
+
+    def _accepted(self, new: dict[str, Any]) -> None:
+        host = self.rows["hosts"][new["source_host_uuid"]]["name"]
+        self._failed_at[new["uuid"]] = self.died_at.get(host, 0.0)
+        for other in self.rows["notifications"].values():
+            if (
+                other["uuid"] != new["uuid"]
+                and other["status"] in LIVE
+                and other["subject"] == new["subject"]
+                and json.loads(other["payload"]) == json.loads(new["payload"])
+                and _age_s(other, new) <= 180
+            ):
+                self.broken(
+                    f"notification {new['uuid']} was accepted beside its twin {other['uuid']}"
+                )
+
+    def _claimed(self, actor: _Actor | None, old: dict[str, Any], new: dict[str, Any]) -> None:
+        now, name = self._now_text(), new["uuid"]
+        due = {
+            Status.NEW: True,
+            Status.ERROR: (old["retry_at"] or "") <= now,
+            Status.RUNNING: old["lease_until"] is None or old["lease_until"] < now,
+        }.get(old["status"], False)
+        if not due:
+            self.broken(f"notification {name} was claimed while {old['status']} and not due")
+        if new["attempt"] != old["attempt"] + 1 or actor is None or new["owner"] != actor.group:
+            self.broken(f"notification {name}: claim {new['attempt']} of {new['owner']} is odd")
+        self.takeovers += old["status"] == Status.RUNNING
+        for other in self.rows["notifications"].values():
+            if other["uuid"] == name:
+                continue
+            if (
+                other["subject"] == new["subject"]
+                and other["status"] == Status.RUNNING
+                and (other["lease_until"] or "") >= now
+            ):
+                self.broken(f"{name} was claimed beside {other['uuid']} of the same subject")
+            if (
+                new["type"] == "VM"
+                and other["type"] == "COMPUTE_HOST"
+                and other["status"] in LIVE
+                and other["source_host_uuid"] == new["source_host_uuid"]
+            ):
+                self.broken(f"{name} of an instance was claimed before its host's {other['uuid']}")
+
+    def _owned(self, actor: _Actor | None, row: dict[str, Any], what: str) -> None:
+        """The actor holds the newest claim of the notification."""
+        if actor is None or not self._is_engine(actor):
+            return
+        claim = getattr(actor, "claim", None)
+        mine = claim is None or claim == (row["uuid"], row["attempt"])
+        if row["owner"] != actor.group or not mine:
+            self.broken(
+                f"{actor.group} wrote {what} of notification {row['uuid']} under claim {claim}; "
+                f"the newest is {row['attempt']}, of {row['owner']}"
+            )
+
+    def _of_recovery(
+        self, actor: _Actor | None, new: dict[str, Any], was_live: dict[str, bool]
+    ) -> None:
+        row = self.rows["notifications"][new["notification_uuid"]]
+        self._owned(actor, row, "a line")
+        ended = row["status"] != Status.RUNNING and not was_live.get(row["uuid"])
+        if self._is_engine(actor) and ended:
+            self.broken(f"something was written for {row['uuid']}, which is {row['status']}")
+        if new.get("attempt", row["attempt"]) != row["attempt"]:
+            self.broken(f"a line of attempt {new['attempt']} was written for {row['uuid']}")
+
+    def _host(self, actor: _Actor | None, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        claim = getattr(actor, "claim", None)
+        if old is None or claim is None:
+            return
+        self._owned(actor, self.rows["notifications"][claim[0]], f"host {new['name']}")
+        if old["taken_by"] and new["taken_by"] and old["taken_by"] != new["taken_by"]:
+            self.broken(f"reserved host {new['name']} was taken away from {old['taken_by']}")
+        if old["taken_by"] and not new["taken_by"] and new["reserved"]:
+            self._given_back(old["taken_by"], new["name"])
+        if new["taken_by"] == claim[0] != old["taken_by"] and not old["reserved"]:
+            self.broken(f"host {new['name']} was taken and was not reserved")
+
+    def _given_back(self, notification: str, host: str) -> None:
+        """No instance is there, or on its way there."""
+        for move in self.rows["vmoves"].values():
+            if move["notification_uuid"] != notification or move["status"] == "failed":
+                continue
+            for record in self._cloud.state.migrations_of[move["instance_uuid"]]:
+                if record.dest_compute == host and record.status in (*_UNDER_WAY, "done"):
+                    self.broken(f"{host} is reserved again, and {record.server.name} goes there")
+
+    # ------------------------------------------------------------ verdicts
+
+    def _move(self, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        if old is not None and old["vm_state"] != new["vm_state"]:
+            self.broken(f"the state before the failure of {new['instance_uuid']} was overwritten")
+        if old is None or old["status"] == new["status"]:
+            return
+        if old["status"] in ("succeeded", "ignored"):
+            self.broken(
+                f"the move of {new['instance_uuid']} went from {old['status']} to {new['status']}"
+            )
+        if new["status"] == "failed" and not new["message"]:
+            self.broken(f"the move of {new['instance_uuid']} failed for no reason")
+        if "Timeout" in (new["message"] or "") and not any(
+            record.created >= self._failed_at[new["notification_uuid"]]
+            for record in self._cloud.state.migrations_of[new["instance_uuid"]]
+        ):
+            self.broken(f"{new['instance_uuid']} timed out, and was never evacuated")
+        if new["status"] == "succeeded":
+            self._cloud.advance()
+            server = self._cloud.state.servers.get(new["instance_uuid"])
+            if server is not None and server.host == new["source_host"]:
+                self.broken(f"{server.name} is said to have moved and is on {server.host}")
+
+    def _ended(self, row: dict[str, Any]) -> None:
+        """A notification came to its end: its sentence must be true now."""
+        name, message = row["uuid"], row["message"] or ""
+        if not message.endswith("."):
+            self.broken(f"notification {name} ended without a sentence: {message!r}")
+        moves = [m for m in self.rows["vmoves"].values() if m["notification_uuid"] == name]
+        if row["status"] == Status.FINISHED and row["type"] == "COMPUTE_HOST":
+            self._host_finished(row, message, moves)
+        if row["status"] == Status.FINISHED and message.endswith("was restarted."):
+            self._cloud.advance()
+            server = self._cloud.state.servers.get(row["subject"].removeprefix("instance:"))
+            if server is not None and server.vm_state != "active":
+                self.broken(f"{server.name} is said to have been restarted: {server.vm_state}")
+        if row["status"] == Status.FINISHED and message.endswith("is disabled in Nova."):
+            host = self.rows["hosts"][row["source_host_uuid"]]["name"]
+            if not self._cloud.state.host(host).service.disabled:
+                self.broken(f"nova-compute on {host} is said to be disabled")
+        if "nothing was evacuated" in message and any(m["status"] == "succeeded" for m in moves):
+            self.broken(f"notification {name} says {message!r}, and something was")
+        for move in moves:
+            if move["status"] in ("pending", "ongoing"):
+                self.broken(
+                    f"{name} is {row['status']} and its move of {move['instance_uuid']} is "
+                    f"{move['status']}"
+                )
+
+    def _host_finished(
+        self, row: dict[str, Any], message: str, moves: list[dict[str, Any]]
+    ) -> None:
+        counts = re.fullmatch(r"(\d+) evacuated, (\d+) skipped\.", message)
+        done = sum(move["status"] == "succeeded" for move in moves)
+        if counts and (int(counts[1]), int(counts[2])) != (done, len(moves) - done):
+            self.broken(f"notification {row['uuid']} says {message!r} of {done}/{len(moves)} moves")
+        if any(move["status"] == "failed" for move in moves):
+            self.broken(f"notification {row['uuid']} is finished with failed moves")
+
+    # --------------------------------------------------------------- calls
+
+    def calls(self, actor: _Actor | None, request: Any) -> None:
+        """An engine sends a request now."""
+        claim = getattr(actor, "claim", None)
+        if claim is None or request.method == "GET" or "/compute" not in request.url:
+            return
+        row = self.rows["notifications"][claim[0]]
+        assert actor is not None
+        if (row["owner"], row["attempt"]) != (actor.group, claim[1]):
+            self.broken(
+                f"{actor.group} calls Nova under claim {claim}, {row['owner']} took it over"
+            )
+        match = _ACTION.search(request.url)
+        if match is not None:
+            body = json.loads(request.body)
+            ((action, values),) = body.items()
+            self._acts(row, match[1], action, values)
+
+    def _acts(self, row: dict[str, Any], instance: str, action: str, values: Any) -> None:
+        if action in ("lock", "unlock") and instance in self.owned_locks:
+            self.broken(f"{action} of instance {instance}, which somebody else has locked")
+        if row["type"] != "COMPUTE_HOST":
+            return
+        move = next(
+            (
+                move
+                for move in self.rows["vmoves"].values()
+                if move["notification_uuid"] == row["uuid"] and move["instance_uuid"] == instance
+            ),
+            None,
+        )
+        if move is None:
+            self.broken(f"{action} of instance {instance}, which has no move")
+            return
+        if action == "lock" and not move["locked"]:
+            self.broken(f"instance {instance} is locked before that is written down")
+        if action == "evacuate":
+            self._evacuates(row, move, values)
+        source = self._cloud.state.hosts.get(move["source_host"])
+        lives = source is not None and source.name not in self.died_at
+        if action in _TOUCHING and lives and not source.service.forced_down:
+            self.broken(f"{action} of instance {instance} on the living host {source.name}")
+
+    def _evacuates(self, row: dict[str, Any], move: dict[str, Any], values: Any) -> None:
+        if move["status"] != "ongoing":
+            self.broken(f"{move['instance_uuid']} is evacuated with its move {move['status']}")
+        target = (values or {}).get("host")
+        if target is not None:
+            host = next(h for h in self.rows["hosts"].values() if h["name"] == target)
+            if host["taken_by"] != row["uuid"]:
+                self.broken(f"{target} is evacuated to and belongs to {host['taken_by']}")
+
+    def before_call(self, method: str, path: str, body: bytes) -> None:
+        """Nova begins to carry a call out."""
+        self._records = len(self._cloud.state.migrations)
+
+    def after_call(self) -> None:
+        """Nova has: one evacuation more?"""
+        records = self._cloud.state.migrations
+        for new in records[self._records :]:
+            for old in self._cloud.state.migrations_of[new.server.uuid]:
+                if old is not new:
+                    self._second(new.server, old, new)
+
+    def _second(self, server: Server, old: Migration, new: Migration) -> None:
+        if old.status in _UNDER_WAY:
+            self.broken(
+                f"{server.name} is evacuated (record {new.id}), and record {old.id} is {old.status}"
+            )
+        same_failure = old.source_compute == new.source_compute and (
+            old.created >= self.died_at.get(old.source_compute, 0.0)
+        )
+        if same_failure and old.status in _SUCCEEDED:
+            self.broken(
+                f"{server.name} is evacuated again (record {new.id}) after record {old.id} had "
+                "succeeded"
+            )
+
+    # ---------------------------------------------------------------- time
+
+    def _now_text(self) -> str:
+        return self._clock.now().strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _age_s(old: dict[str, Any], new: dict[str, Any]) -> float:
+    import datetime
+
+    begun, now = (datetime.datetime.fromisoformat(row["created_at"]) for row in (old, new))
+    return (now - begun).total_seconds()

@@ -1,0 +1,67 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The world of a schedule: its engines go through watched doors, and wait in simulated time."""
+
+import random
+from typing import Any
+
+from oslo_config import cfg
+
+from hacore import events
+from hacore.db.engine import Database
+from hacore.engine.flows import Flows
+from hacore.engine.queue import Queue
+from hacore.engine.recovery import Recoverer
+from hacore.nova import Nova
+from hacore.tasks.watching import _Listing
+from tests.schedules.actors import Actors, Lock, Pool
+from tests.schedules.doors import Doors, Wire
+from tests.schedules.plans import Plan
+from tests.world import World
+
+
+class _Listings(dict[str, _Listing]):
+    """Listings of hosts whose locks wait in simulated time."""
+
+    def __init__(self, clock: Actors) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def setdefault(self, host: str, _new: Any = None) -> _Listing:
+        if host not in self:
+            self[host] = _Listing(Lock(self._clock))  # type: ignore[arg-type]
+        return self[host]
+
+
+class WatchedWorld(World):
+    """The world of the tests, with engines whose doors are watched."""
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, db: Database, flows: Flows, clock: Actors, plan: Plan
+    ) -> None:
+        super().__init__(conf, db, clock, hosts=len(plan.hosts), **plan.cloud)
+        self._flows = flows
+
+    def start(self, engine: str, doors: Doors) -> None:
+        """Start one life of an engine."""
+        clock = doors.clock
+        nova = Nova(self.conf, clock=clock, rng=random.Random(engine), http=Wire(self.rest, doors))
+        # no look at the environment and ~/.netrc for each request
+        nova._session.session.trust_env = False
+        # held while a token is fetched, and while a host's instances are listed
+        nova._session.auth._lock = Lock(clock)
+        recoverer = Recoverer(
+            self.conf, self.db, nova, clock, self._flows, Pool(clock, engine), events.Events()
+        )
+        recoverer._watcher._listings = _Listings(clock)
+
+        def submit(body: Any, claim: Any, lease: Any) -> None:
+            clock.spawn_for((claim.uuid, claim.attempt), engine, body, claim, lease)
+
+        queue = Queue(self.conf, self.db, clock, engine, submit, recoverer.recover)
+        clock.spawn(engine, queue.run)
+        clock.spawn(engine, queue.keep_leases, lambda: None)
+        self._queues[engine] = queue
+
+    def end(self, engine: str) -> Queue:
+        """A life of an engine ends; nobody wakes it any more."""
+        return self._queues.pop(engine)

@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What happens to the world of a schedule: failures, faults, monitors and operators."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from hacore.db import notifications
+from hacore.db.models import Host, Segment
+from hacore.db.notifications import Report
+from hacore.errors import Conflict, DatabaseUnavailable
+from hacore.sandbox.model import Server
+from hacore.states import NotificationType
+from tests.schedules.actors import Actors
+from tests.schedules.doors import Doors
+from tests.schedules.engines import WatchedWorld
+from tests.schedules.plans import Happening, Plan
+from tests.simulation import START
+
+#: Groups of actors that are no engines begin with a dash.
+API, OPERATOR = "-api", "-operator"
+_MONITOR_RETRY_S = 5.0
+
+
+class Happenings:
+    """Lets what a plan says happen, one method for each `Happening.what`.
+
+    :ivar to_come: how many have not come to their end.
+    :ivar kinds: what has gone wrong so far.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        clock: Actors,
+        world: WatchedWorld,
+        doors: Doors,
+        servers: dict[str, Server],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._world = world
+        self._cloud = world.cloud
+        self._doors = doors
+        self._checks = doors.checks
+        self._servers = servers
+        self._tell = tell
+        self._rules: list[dict[str, Any]] = []
+        self.kinds: set[str] = set()
+        self.to_come = len(plan.happenings)
+
+    def happen(self, happening: Happening) -> None:
+        self.to_come -= 1
+        self._tell("world", str(happening))
+        self._cloud.advance()
+        getattr(self, f"_{happening.what}")(**happening.facts)
+
+    def _for_a_while(self, kind: str, seconds: float, end: Callable[[], None]) -> None:
+        self.kinds.add(kind)
+
+        def over() -> None:
+            self._tell("world", f"{kind} is over")
+            end()
+
+        self._clock.at(self._clock.monotonic() + seconds, over)
+
+    def _host_dies(self, host: str, guests_survive: bool) -> None:
+        self.kinds.add("host dies")
+        self._checks.host_dies(host)
+        self._cloud.kill(host, guests_survive=guests_survive)
+
+    def _host_returns(self, host: str) -> None:
+        self.kinds.add("host returns")
+        self._checks.host_returns(host)
+        self._cloud.revive(host)
+
+    def _guest_dies(self, instance: str) -> None:
+        self.kinds.add("guest dies")
+        self._cloud.lifecycle.crash(self._servers[instance])
+
+    def _delete(self, instance: str) -> None:
+        self.kinds.add("instance deleted")
+        self._cloud.state.remove_server(self._servers[instance])
+
+    def _away(self, service: str, seconds: float) -> None:
+        self.kinds.add(f"{service} away")
+        self._cloud.faults.put({"away": {service: seconds}}, self._cloud.now)
+
+    def _calls_go_wrong(self, rule: dict[str, Any], seconds: float) -> None:
+        kind = next(str(rule[key]) for key in ("status", "drop", "delay_s") if key in rule)
+        self._rules.append(rule)
+        self._put_rules()
+
+        def end() -> None:
+            self._rules.remove(rule)
+            self._put_rules()
+
+        self._for_a_while(f"calls: {kind}", seconds, end)
+
+    def _put_rules(self) -> None:
+        self._cloud.faults.put({"calls": self._rules}, self._cloud.now)
+
+    def _calls_are_late(self, ratio: float, by_s: float, seconds: float) -> None:
+        self._doors.late_calls = ratio, by_s
+
+        def end() -> None:
+            self._doors.late_calls = None
+
+        self._for_a_while("calls: late", seconds, end)
+
+    def _cloud_slow(self, factor: float, seconds: float) -> None:
+        self._cloud.faults.put({"slow": factor}, self._cloud.now)
+        self._for_a_while(
+            "cloud slow", seconds, lambda: self._cloud.faults.put({"slow": 1.0}, self._cloud.now)
+        )
+
+    def _evacuations_go_wrong(self, rule: dict[str, Any], seconds: float) -> None:
+        self._cloud.faults.put({"evacuations": [rule]}, self._cloud.now)
+        self._for_a_while(
+            f"evacuations: {rule['kind']}",
+            seconds,
+            lambda: self._cloud.faults.put({"evacuations": []}, self._cloud.now),
+        )
+
+    def _database_away(self, seconds: float) -> None:
+        self._doors.database_away = True
+
+        def end() -> None:
+            self._doors.database_away = False
+
+        self._for_a_while("database away", seconds, end)
+
+    def _commits_go_wrong(self, ratio: float, seconds: float) -> None:
+        self._doors.lost_commits = ratio
+
+        def end() -> None:
+            self._doors.lost_commits = 0.0
+
+        self._for_a_while("commits lost", seconds, end)
+
+    # ------------------------------------------------- monitors, operators
+
+    def _notify(self, type: str, host: str, payload: dict[str, Any]) -> None:  # noqa: A002
+        payload = dict(payload)
+        if "instance" in payload:
+            payload["instance_uuid"] = self._servers[payload.pop("instance")].uuid
+        report = Report(NotificationType(type), host, START, payload)
+        self.to_come += 1
+        self._clock.spawn(API, self._take_in, report)
+
+    def _take_in(self, report: Report) -> None:
+        """The API, and a monitor that posts again while it is answered 503."""
+        while True:
+            try:
+                row = notifications.create(
+                    self._world.db, report, request_id=None, duplicate_window_s=180
+                )
+            except DatabaseUnavailable:
+                self._clock.pass_time(_MONITOR_RETRY_S)
+                continue
+            except Conflict as exc:
+                self._tell("api", str(exc))
+            else:
+                self._tell("api", f"notification {row.uuid}: accepted")
+                if self._plan.wakes:
+                    self._world.wake()
+            self.to_come -= 1
+            return
+
+    def _maintenance_ends(self, host: str) -> None:
+        self.to_come += 1
+        self._clock.spawn(OPERATOR, self._end_maintenance, host)
+
+    def _end_maintenance(self, host: str) -> None:
+        """An operator has looked at the host, and lets it take part again."""
+        service = self._world.service(host)
+        service.disabled = service.forced_down = False
+        self._write(
+            sa.update(Host)
+            .where(Host.name == host)
+            .values(on_maintenance=False, maintenance_by=None)
+        )
+
+    def _segment_disabled(self, number: int) -> None:
+        self.to_come += 1
+        self.kinds.add("segment disabled")
+        name = self._plan.segments[number]["name"]
+        statement = sa.update(Segment).where(Segment.name == name).values(enabled=False)
+        self._clock.spawn(OPERATOR, self._write, statement)
+
+    def _write(self, statement: sa.Update) -> None:
+        while True:
+            try:
+                with self._world.db.write() as session:
+                    session.execute(statement)
+            except DatabaseUnavailable:
+                self._clock.pass_time(_MONITOR_RETRY_S)
+                continue
+            self.to_come -= 1
+            return

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What a seed says, as values.
+
+Moments and durations are seconds of the simulated world.  Everything that goes
+wrong has ended at `Plan.healed_at`; engines run from then on.
+"""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class HostPlan:
+    """A compute host, and the segment that it belongs to."""
+
+    name: str
+    segment: int
+    reserved: bool
+    disabled: bool  #: in Nova, as operators keep reserved hosts
+    capacity: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InstancePlan:
+    """An instance before anything happens."""
+
+    name: str
+    host: str
+    states: dict[str, Any]
+    ha: bool
+    lock: str | None  #: owner, or admin: another administrator
+
+
+@dataclasses.dataclass(frozen=True)
+class Happening:
+    """Something that happens at a moment; `what` is a method of `hosts`, `faults`, ..."""
+
+    at: float
+    what: str
+    facts: dict[str, Any]
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{key} {value}" for key, value in self.facts.items())
+        return f"{self.what}: {facts}"
+
+
+@dataclasses.dataclass(frozen=True)
+class EnginePlan:
+    """An engine, and the ends that its lives come to; see `Crash`."""
+
+    name: str
+    starts_at: float
+    crashes: tuple["Crash", ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Crash:
+    """What happens to one life of an engine: at its n-th door, or at a moment.
+
+    A door is the end of a transaction, or the beginning or end of a call to
+    Nova or Keystone.  `kill` and `sigterm` end this life, and the next one
+    starts after `pause_s`; `freeze` stops it for so long.
+    """
+
+    kind: str  #: kill, sigterm, freeze
+    door: int
+    pause_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that a seed says."""
+
+    seed: int
+    options: dict[str, dict[str, Any]]  #: by group, then name
+    cloud: dict[str, Any]  #: hacore.sandbox.settings, over those of `instant`
+    segments: tuple[dict[str, Any], ...]
+    hosts: tuple[HostPlan, ...]
+    instances: tuple[InstancePlan, ...]
+    engines: tuple[EnginePlan, ...]
+    happenings: tuple[Happening, ...]
+    healed_at: float
+    wakes: bool  #: the wake-up calls arrive
+
+    @property
+    def bound_s(self) -> float:
+        """How long after `healed_at` a notification may be under way, generously."""
+        default, host_failure = self.options["DEFAULT"], len(self.instances)
+        attempt_s = (
+            default["wait_period_after_service_update"]
+            + default["process_unfinished_notifications_interval"]
+            + default["wait_period_after_power_on"]
+            + (default["wait_period_after_evacuation"] + 2 * default["wait_period_after_power_off"])
+            * (1 + host_failure // default["host_failure_recovery_threads"])
+            + 60
+        )
+        notifications = sum(happening.what == "notify" for happening in self.happenings)
+        serial_s = attempt_s * default["max_recovery_attempts"] * max(1, notifications)
+        return float(serial_s + 2 * default["claim_lease"] + 300)

@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""A thousand random schedules break no promise; a broken one says how to see it again."""
+
+import pytest
+
+from tests.schedules.draw import plan
+from tests.schedules.run import Bench
+
+SCHEDULES = 1000
+_AT_ONCE = 100
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.mark.parametrize("first", range(1, SCHEDULES + 1, _AT_ONCE))
+def test_no_promise_is_broken(bench: Bench, first: int) -> None:
+    results = [bench.run(plan(seed)) for seed in range(first, first + _AT_ONCE)]
+    broken = [
+        f"python -m tests.schedules --seed {result.seed}: {violation}"
+        for result in results
+        for violation in result.violations
+    ]
+    assert not broken, "\n".join(broken)
+    # and they were no idle ones
+    assert sum(result.kills for result in results) > 10
+    assert sum(result.takeovers for result in results) > 10
+    assert sum(result.evacuations for result in results) > 100
+
+
+def test_a_seed_is_the_same_story_every_time(bench: Bench) -> None:
+    stories = [bench.run(plan(64), tell=True).story for _ in range(2)]
+    assert stories[0] == stories[1]
+    assert len(stories[0]) > 20

@@ -1,0 +1,204 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What must hold when all notifications have ended."""
+
+from typing import Any
+
+from hacore.sandbox.cloud import Cloud
+from hacore.sandbox.model import RUNNING, Server
+from hacore.states import ENDED
+from hacore.states import NotificationStatus as Status
+from tests.schedules.checks import Checks
+from tests.schedules.plans import Plan
+
+
+def not_ended(checks: Checks, bound_s: float) -> None:
+    """The bound is over."""
+    for row in checks.rows["notifications"].values():
+        if row["status"] not in ENDED:
+            checks.broken(
+                f"notification {row['uuid']} is {row['status']} {bound_s:g} s after the last fault "
+                f"({row['message']})"
+            )
+
+
+def at_the_end(checks: Checks, plan: Plan, cloud: Cloud, servers: dict[str, Server]) -> None:
+    """Add what is wrong now to the violations of `checks`."""
+    cloud.advance()
+    verdict = _Verdict(checks, plan, cloud, servers)
+    verdict.locks()
+    verdict.nobody_forgotten()
+    verdict.power_states()
+    verdict.reserved_hosts()
+    verdict.living_hosts()
+    verdict.maintenance()
+
+
+class _Verdict:
+    def __init__(
+        self, checks: Checks, plan: Plan, cloud: Cloud, servers: dict[str, Server]
+    ) -> None:
+        self._checks = checks
+        self._plan = plan
+        self._cloud = cloud
+        self._servers = servers
+        self._hosts = {row["name"]: row for row in checks.rows["hosts"].values()}
+
+    def _moves(self, notification: str) -> dict[str, dict[str, Any]]:
+        return {
+            move["instance_uuid"]: move
+            for move in self._checks.rows["vmoves"].values()
+            if move["notification_uuid"] == notification
+        }
+
+    def _recoveries(self, host: str) -> list[dict[str, Any]]:
+        """The notifications that `host` had died, in the order of their coming."""
+        return [
+            row
+            for row in self._checks.rows["notifications"].values()
+            if row["source_host_uuid"] == self._hosts[host]["uuid"]
+            and row["type"] == "COMPUTE_HOST"
+            and '"STOPPED"' in row["payload"]
+        ]
+
+    # -------------------------------------------------------------- rules
+
+    def locks(self) -> None:
+        """Nothing is left locked by us, and nobody else's lock is gone."""
+        for instance in self._plan.instances:
+            server = self._servers[instance.name]
+            if server.deleted is None and server.locked_by != instance.lock:
+                self._checks.broken(
+                    f"{instance.name} is locked by {server.locked_by} ({server.locked_reason}), it "
+                    f"was by {instance.lock}"
+                )
+
+    def nobody_forgotten(self) -> None:
+        """Who is still on a dead host has a move that says why, or its recovery does."""
+        for host in self._plan.hosts:
+            service = self._cloud.state.host(host.name).service
+            recoveries = [
+                row
+                for row in self._recoveries(host.name)
+                if not service.alive and _second(row) >= self._checks.died_at[host.name]
+            ]
+            done = [row for row in recoveries if row["status"] == Status.FINISHED]
+            for server in list(self._cloud.state.on_host[host.name].values()):
+                for row in done or recoveries[-1:]:
+                    self._is_told(server, row)
+
+    def _is_told(self, server: Server, row: dict[str, Any]) -> None:
+        moves = self._moves(row["uuid"])
+        move = moves.get(server.uuid)
+        if move is None:
+            if row["status"] == Status.FINISHED or moves:
+                self._checks.broken(
+                    f"{server.name} is on dead {server.host}; {row['uuid']} is {row['status']} "
+                    f"({row['message']}) and does not know it"
+                )
+        elif move["status"] not in ("failed", "ignored") or not move["message"]:
+            self._checks.broken(
+                f"{server.name} is on dead {server.host} and its move is {move['status']} "
+                f"({move['message']})"
+            )
+
+    def power_states(self) -> None:
+        """What was evacuated is as it was before."""
+        crashed = {
+            happening.facts["instance"]
+            for happening in self._plan.happenings
+            if happening.what == "guest_dies"
+        }
+        for instance in self._plan.instances:
+            server = self._servers[instance.name]
+            if server.uuid not in self._checks.before or instance.name in crashed:
+                continue
+            died_at, vm_state, power_state = self._checks.before[server.uuid]
+            moves = [
+                move
+                for move in self._checks.rows["vmoves"].values()
+                if move["instance_uuid"] == server.uuid and _second(move) >= died_at
+            ]
+            # another recovery finds what the one before has left
+            if len(moves) != 1 or moves[0]["status"] != "succeeded" or server.deleted is not None:
+                continue
+            unrestored = "not be restored" in (moves[0]["message"] or "")
+            if server.host in self._checks.died_at or unrestored:
+                continue
+            now, due = (
+                (server.vm_state, server.task_state),
+                (_afterwards(vm_state, power_state), None),
+            )
+            if now != due:
+                self._checks.broken(f"{instance.name} is {now} after its evacuation, not {due}")
+
+    def reserved_hosts(self) -> None:
+        """One that was taken and not used is given back."""
+        for host in self._hosts.values():
+            if host["taken_by"] is None:
+                continue
+            moves = self._moves(host["taken_by"]).values()
+            if not any(
+                move["dest_host"] == host["name"] and move["status"] == "succeeded"
+                for move in moves
+            ):
+                self._checks.broken(
+                    f"reserved host {host['name']} is kept by {host['taken_by']}, which has ended "
+                    "and moved nothing there"
+                )
+
+    def living_hosts(self) -> None:
+        """A false alarm leaves no trace."""
+        for host in self._plan.hosts:
+            recoveries = self._recoveries(host.name)
+            service = self._cloud.state.host(host.name).service
+            if host.name in self._checks.died_at or not recoveries or service.forced_down:
+                continue
+            row = self._hosts[host.name]
+            process = any(
+                other["source_host_uuid"] == row["uuid"] and other["type"] == "PROCESS"
+                for other in self._checks.rows["notifications"].values()
+            )
+            taken = row["taken_by"] is not None or any(
+                move["dest_host"] == host.name for move in self._checks.rows["vmoves"].values()
+            )
+            if service.disabled and not host.disabled and not process:
+                self._checks.broken(f"{host.name} lives and is left disabled")
+            if row["on_maintenance"] and not process:
+                self._checks.broken(f"{host.name} lives and is left on maintenance")
+            if host.reserved and not row["reserved"] and not taken:
+                self._checks.broken(f"{host.name} lives and has lost its reserved flag")
+
+    def maintenance(self) -> None:
+        """A host that was evacuated is on maintenance until a person says otherwise."""
+        freed = {
+            happening.facts["host"]
+            for happening in self._plan.happenings
+            if happening.what == "maintenance_ends"
+        }
+        for host in self._plan.hosts:
+            finished = [
+                row
+                for row in self._recoveries(host.name)
+                if row["status"] == Status.FINISHED and "evacuated" in row["message"]
+            ]
+            row = self._hosts[host.name]
+            if finished and host.name not in freed and not row["on_maintenance"]:
+                self._checks.broken(f"{host.name} was evacuated and is not on maintenance")
+
+
+def _second(row: dict[str, Any]) -> float:
+    """When a notification came in."""
+    import datetime
+
+    from tests.simulation import START
+
+    created = datetime.datetime.fromisoformat(row["created_at"])
+    return (created.replace(tzinfo=datetime.UTC) - START).total_seconds()
+
+
+def _afterwards(vm_state: str, power_state: int) -> str:
+    """The table of RECOVERY.md, 7."""
+    if vm_state == "resized":
+        return "active" if power_state == RUNNING else "stopped"
+    kept = {"active": "active", "error": "error"}
+    return kept.get(vm_state, "stopped")
