@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import requests
@@ -85,14 +85,25 @@ class Hacore:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def make_segment(self, hosts: list[str], name: str = "rack") -> str:
-        """A segment in which Nova chooses, and its hosts; its uuid."""
-        body = {"name": name, "recovery_method": "auto", "service_type": "COMPUTE"}
+    def make_segment(
+        self,
+        hosts: list[str],
+        name: str = "rack",
+        method: str = "auto",
+        reserved: Collection[str] = (),
+    ) -> str:
+        """A segment and its hosts, some of them reserved; its uuid."""
+        body = {"name": name, "recovery_method": method, "service_type": "COMPUTE"}
         answer = self.ask("POST", "/segments", {"segment": body})
         assert answer.status_code == 201, answer.text
         uuid: str = answer.json()["segment"]["uuid"]
         for host in hosts:
-            row = {"name": host, "type": "COMPUTE", "control_attributes": "SSH"}
+            row = {
+                "name": host,
+                "type": "COMPUTE",
+                "control_attributes": "SSH",
+                "reserved": host in reserved,
+            }
             answer = self.ask("POST", f"/segments/{uuid}/hosts", {"host": row})
             assert answer.status_code == 201, answer.text
         return uuid

@@ -6,7 +6,7 @@ see tests/services.py.
 """
 
 import subprocess
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,16 @@ def deploy(
     """Deploys hacore on the real cloud, the API up; options of [DEFAULT] by name."""
     made: list[Deployment] = []
 
-    def make(*, engine: bool = True, **options: Any) -> Deployment:
+    def make(
+        *, engine: bool = True, host_failure: Mapping[str, Any] | None = None, **options: Any
+    ) -> Deployment:
         one = Deployment(
             tmp_path / "hacore",
             real.login("instanceha"),
-            {"DEFAULT": {"auth_strategy": "keystone", **options}},
+            {
+                "DEFAULT": {"auth_strategy": "keystone", **options},
+                "host_failure": dict(host_failure or {}),
+            },
             real.instance_ha_port(),
         )
         made.append(one)

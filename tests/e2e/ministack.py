@@ -89,11 +89,35 @@ class Ministack:
         for host in hosts:
             self.run("fault", host, f"spawn_delay={delay_s}")
 
+    def let_spawns_fail(self, *hosts: str) -> None:
+        """Nothing can be built or evacuated to these hosts."""
+        for host in hosts:
+            self.run("fault", host, "spawn_fail=true")
+
+    def keep_in_reserve(self, *hosts: str) -> None:
+        """Disable them, as operators do with reserved hosts: Nova puts nothing there."""
+        for host in hosts:
+            self.nova.services.disable(self.service(host).id)
+
     def service(self, host: str) -> Any:
         (service,) = self.nova.services.list(host=host, binary="nova-compute")
         return service
 
     # ---------------------------------------------------------- instances
+
+    def boot_resized(self, host: str) -> str:
+        """A running instance whose resize to `host` waits to be confirmed; its uuid."""
+        source, *others = (each for each in self.hosts if each != host)
+        (uuid,) = self.boot(1, source)
+        for other in others:  # Nova chooses where to
+            self.nova.services.disable(self.service(other).id)
+        flavor = self.nova.servers.get(uuid).flavor["original_name"]
+        larger = next(each for each in self.nova.flavors.list() if each.name != flavor)
+        self.nova.servers.resize(uuid, larger)
+        self.wait_for_state(uuid, "resized")
+        for other in others:
+            self.nova.services.enable(self.service(other).id)
+        return uuid
 
     def boot(self, count: int, host: str, *, ha: bool = True) -> list[str]:
         """Running instances on `host`; their uuids."""

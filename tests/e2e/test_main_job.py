@@ -214,45 +214,65 @@ def test_the_engine_is_restarted_in_the_middle(
     figures.add(f"engine ended {ended_s:.1f} s after SIGTERM, {seconds(shown):.1f} s in all")
 
 
+#: States of instances on the dead host: how they are brought there, and what they are afterwards.
+STATES: dict[str, tuple[Callable[[Ministack, str], None], tuple[str, int]]] = {
+    "active": (lambda real, uuid: None, ("active", RUNNING)),
+    "stopped": (lambda real, uuid: real.nova.servers.stop(uuid), ("stopped", SHUTDOWN)),
+    "paused": (lambda real, uuid: real.nova.servers.pause(uuid), ("stopped", SHUTDOWN)),
+    "suspended": (lambda real, uuid: real.nova.servers.suspend(uuid), ("stopped", SHUTDOWN)),
+    "rescued": (lambda real, uuid: real.nova.servers.rescue(uuid), ("stopped", SHUTDOWN)),
+    "error": (lambda real, uuid: real.nova.servers.reset_state(uuid, "error"), ("error", SHUTDOWN)),
+}
+
+
 def test_instances_get_the_state_back_that_they_had(
     real: Ministack, openstack: OpenStack, deploy: Deploy, hacore_at: HacoreAt, figures: Figures
 ) -> None:
     hacore = hacore_at(deploy())
     hacore.make_segment(real.hosts)
-    active, stopped, paused, broken, owned = real.boot(5, "compute1")
-    (plain,) = real.boot(1, "compute1", ha=False)
-    servers = real.nova.servers
-    servers.stop(stopped)
-    servers.pause(paused)
-    servers.reset_state(broken, "error")
-    servers.lock(owned, reason="mine")
-    real.wait_for_state(stopped, "stopped")
-    real.wait_for_state(paused, "paused")
+    resized = real.boot_resized("compute1")
+    instances = dict(zip(STATES, real.boot(len(STATES), "compute1"), strict=True))
+    for state, (bring, _afterwards) in STATES.items():
+        bring(real, instances[state])
+        real.wait_for_state(instances[state], state)
+    expected = {uuid: (*STATES[state][1], False) for state, uuid in instances.items()}
+    expected[resized] = ("active", RUNNING, False)
+    instances["resized"] = resized
 
+    stopping, starting, owned = real.boot(3, "compute1")
+    real.nova.servers.stop(starting)
+    real.wait_for_state(starting, "stopped")
+    real.nova.servers.lock(owned, reason="mine")
+    (plain,) = real.boot(1, "compute1", ha=False)
     real.kill("compute1")
+    # what the dead host will never do
+    real.nova.servers.stop(stopping)
+    real.nova.servers.start(starting)
+    expected[stopping] = expected[plain] = ("active", RUNNING, False)
+    expected[starting] = ("stopped", SHUTDOWN, False)
+    expected[owned] = ("active", RUNNING, True)
+    before = real.see()
+    assert before[stopping].task_state == "powering-off"
+    assert before[starting].task_state == "powering-on"
+
     uuid = openstack.notify("COMPUTE_HOST", "compute1", DEAD)
     shown = hacore.wait_until_ended(uuid)
 
-    assert (shown["status"], shown["message"]) == ("finished", "6 evacuated, 0 skipped.")
+    assert (shown["status"], shown["message"]) == ("finished", "11 evacuated, 0 skipped.")
     seen = real.see()
     assert {
         uuid: (each.vm_state, each.power_state, each.locked) for uuid, each in seen.items()
-    } == {
-        active: ("active", RUNNING, False),
-        stopped: ("stopped", SHUTDOWN, False),
-        paused: ("stopped", SHUTDOWN, False),
-        broken: ("error", SHUTDOWN, False),
-        owned: ("active", RUNNING, True),
-        plain: ("active", RUNNING, False),
-    }
-    assert servers.get(owned).locked_reason == "mine"
+    } == expected
+    assert real.nova.servers.get(owned).locked_reason == "mine"
     assert "compute1" not in {each.host for each in seen.values()}
     check_evacuated_once(real, list(seen))
     moves = hacore.moves(uuid)
     assert {move["status"] for move in moves} == {"succeeded"}
     # moves are numbered in their order; the first few start at the same moment
     assert max(moves, key=lambda move: move["id"])["instance_uuid"] == plain
-    figures.add(f"{seconds(shown):.1f} s to finished")
+    figures.add(f"{seconds(shown):.1f} s to finished; vm_state, task_state before and after:")
+    for uuid, was in before.items():
+        figures.add(f"{was.vm_state}, {was.task_state} -> {seen[uuid].vm_state}")
 
 
 def test_two_hosts_die_at_once(

@@ -71,6 +71,7 @@ MASAKARI_PKGS = [
     "python-masakariclient",
     "python-openstackclient",
 ]
+MONITORS_PKGS = ["masakari-monitors==22.0.0"]
 
 
 def log(msg):

@@ -1,11 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""`masakari-up`: the real Masakari beside the cloud, for comparison and migration."""
+"""The real Masakari beside the cloud, for comparison and migration; and its monitors."""
 
 import os
 import shutil
 
 from stack.base import (
     MASAKARI_PKGS,
+    MONITORS_PKGS,
     PW,
     REGION,
     S,
@@ -100,3 +101,9 @@ def cmd_masakari_up(a):
 def cmd_masakari_down(a):
     for n in ("masakari-api", "masakari-engine"):
         stop(n)
+
+
+def cmd_monitors(a):
+    """Install masakari-monitors; print the folder of its commands."""
+    ensure_venv("monitors", MONITORS_PKGS)
+    print(venv("monitors"))
