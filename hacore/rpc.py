@@ -106,6 +106,9 @@ class WakeListener:
     """Calls `woken` for every wake-up; connects in a thread of its own.
 
     A broker that is away, at start or for ever, delays nothing else.
+
+    :param name: of this machine.  The broker keeps a queue of that name for ever (wake-ups
+        come by another one, which expires), so it must not be another at each start.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, name: str, woken: Callable[[], None]) -> None:

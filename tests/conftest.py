@@ -2,8 +2,7 @@
 """Fixtures of all tests.
 
 HACORE_TEST_DATABASES lists the databases that tests of the database run on:
-sqlite (the default), mysql, postgresql.  The servers are those of
-HACORE_TEST_MYSQL and HACORE_TEST_POSTGRESQL, URLs without a database name.
+sqlite (the default), mysql, postgresql.  Where the servers are: see tests.databases.
 """
 
 import os
@@ -13,24 +12,17 @@ from hacore import concurrency
 concurrency.select()
 
 # ruff: noqa: E402 - the back end is selected before anything else is imported
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.db.engine import Database
+from tests import databases
 
-SERVERS = {
-    "mysql": os.environ.get("HACORE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306"),
-    "postgresql": os.environ.get(
-        "HACORE_TEST_POSTGRESQL", "postgresql+psycopg2://root@127.0.0.1:5432"
-    ),
-}
 DATABASES = os.environ.get("HACORE_TEST_DATABASES", "sqlite").split(",")
 
 
@@ -46,11 +38,6 @@ def conf(tmp_path: Path) -> cfg.ConfigOpts:
     return options
 
 
-def _server(kind: str) -> sa.Engine:
-    name = "/postgres" if kind == "postgresql" else ""
-    return sa.create_engine(SERVERS[kind] + name, isolation_level="AUTOCOMMIT")
-
-
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A new, empty database, on each kind that is asked for."""
@@ -58,15 +45,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/hacore.sqlite"
         return
-    name = f"hacore_test_{uuid.uuid4().hex[:12]}"
-    server = _server(kind)
-    with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield f"{SERVERS[kind]}/{name}"
-    force = " WITH (FORCE)" if kind == "postgresql" else ""
-    with server.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
-    server.dispose()
+    server, name = databases.SERVERS[kind], databases.name()
+    yield databases.create(server, name)
+    databases.drop(server, name)
 
 
 @pytest.fixture

@@ -76,22 +76,28 @@ def check_login(conf: cfg.ConfigOpts, group: str) -> None:
             f"Option [{section}] auth_type is {repr(kind) if kind else 'not set'}; set it to "
             f"password, or another of {', '.join(sorted(known))}, and the options of that login."
         )
-    try:
-        plugin: Any = loading.get_plugin_loader(kind)
-        options = plugin.get_options() if plugin.available else None
-    except Exception:  # anybody's, and may lack what it imports
-        options = None
-    if options is None:
-        raise ConfigError(
-            f"Option [{section}] auth_type is {kind!r}, which needs packages that are not "
-            f"installed; install keystoneauth1 with what {kind} needs, or set it to password."
-        )
+    options = _options_of(kind, section)
     conf.register_opts(loading.get_auth_plugin_conf_options(kind), group=section)
     missing = [opt.dest for opt in options if opt.required and conf[section][opt.dest] is None]
     if missing:
         raise ConfigError(
             f"Option [{section}] {missing[0]} is not set; auth_type = {kind} needs it."
         )
+
+
+def _options_of(kind: str, section: str) -> list[Any]:
+    """Return keystoneauth's options of a kind of login."""
+    reason = "it is not available"
+    try:
+        plugin: Any = loading.get_plugin_loader(kind)
+        if plugin.available:
+            return list(plugin.get_options())
+    except Exception as exc:  # it is anybody's, and fails in any way where it lacks what it imports
+        reason = f"{type(exc).__name__}: {exc}"
+    raise ConfigError(
+        f"Option [{section}] auth_type is {kind!r}, which does not load ({reason}); install the "
+        "packages that it needs, or set it to password."
+    )
 
 
 def sample_options() -> list[cfg.Opt]:

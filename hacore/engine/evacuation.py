@@ -169,10 +169,12 @@ class Evacuation:
         if any(self._is_done(flight) for flight in self._flights):
             remaining = self._nova.uuids_on(self._host)
         # time in which Nova did not answer is not the instances' time
-        outage_s = max(0.0, self._clock.monotonic() - asked - self._recovery.conf.verify_interval)
+        now = self._clock.monotonic()
+        outage_s = max(0.0, now - asked - self._recovery.conf.verify_interval)
         flying = []
         for flight in self._flights:
-            flight.since += outage_s
+            # not later than now: it may have begun when Nova was away already
+            flight.since = min(now, flight.since + outage_s)
             verdict = self._verdict(flight, remaining)
             if verdict is None:
                 flying.append(flight)

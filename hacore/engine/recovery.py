@@ -4,18 +4,13 @@
 import dataclasses
 import logging
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
 from taskflow import engines
 from taskflow import exceptions as taskflow_exc
-from taskflow import states as taskflow_states
-from taskflow import task as taskflow_task
-from taskflow.types import failure as taskflow_failure
-from taskflow.types import notifier
 
-from hacore import metrics
 from hacore.clock import Clock
 from hacore.db import claims, moves, recoveries
 from hacore.db.claims import Claim
@@ -25,6 +20,7 @@ from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
 from hacore.engine.remains import clear_up, give_back_unused
 from hacore.engine.reserved import ReservedHosts
+from hacore.engine.steps import Steps
 from hacore.engine.tracing import RecoveryContext, TracedPool
 from hacore.engine.window import Window
 from hacore.errors import (
@@ -45,9 +41,8 @@ from hacore.states import (
     NotificationStatus,
     NotificationType,
     RecoveryMethod,
-    StepState,
 )
-from hacore.tasks.base import Recovery, Task
+from hacore.tasks.base import Recovery
 from hacore.tasks.watching import Watcher
 
 LOG = logging.getLogger(__name__)
@@ -60,18 +55,6 @@ _INSTANCE_FAILURES = frozenset(
         ("QEMU_GUEST_AGENT_ERROR", "STOPPED_FAILED"),
     }
 )
-
-#: taskflow's states of an atom that are told, as ours.
-_TOLD = {
-    taskflow_states.RUNNING: StepState.RUNNING,
-    taskflow_states.SUCCESS: StepState.SUCCESS,
-    taskflow_states.FAILURE: StepState.FAILURE,
-    taskflow_states.REVERTED: StepState.REVERTED,
-    taskflow_states.REVERT_FAILURE: StepState.REVERT_FAILURE,
-}
-
-
-_UNDONE = frozenset({StepState.REVERTED, StepState.REVERT_FAILURE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -283,19 +266,14 @@ class Recoverer:
             **extra,
         }
         engine = engines.load(flow, engine="serial", store=store)
-        undoable = {task.name for task in tasks_of(flow) if _reverts(task)}
-        told = _Story(recovery, engine, undoable)
-        engine.atom_notifier.register(notifier.Notifier.ANY, told.changed)
-        for task in tasks_of(flow):
-            if not isinstance(task, Task):  # ours tell by themselves
-                task.notifier.register(taskflow_task.EVENT_UPDATE_PROGRESS, told.progress(task))
+        steps = Steps(recovery, engine, list(tasks_of(flow)))
         try:
             engine.run()
         except taskflow_exc.WrappedFailure as exc:
             # several steps failed, one after the other: the last one ended it
-            raise told.failure or exc from exc
-        if told.interrupted is not None:
-            raise told.interrupted
+            raise steps.failure or exc from exc
+        if steps.interrupted is not None:
+            raise steps.interrupted
 
 
 def _sentence(text: str) -> str:
@@ -314,70 +292,6 @@ def _facts(claim: Claim) -> Facts:
         "payload": claim.payload,
         "status": NotificationStatus.RUNNING,
     }
-
-
-def _reverts(task: taskflow_task.Task) -> bool:
-    """Whether the task has something to undo."""
-    return type(task).revert is not taskflow_task.Task.revert
-
-
-class _Story:
-    """Writes down what taskflow tells of the steps.
-
-    A step that was interrupted has not failed: the flow is suspended then, so
-    that taskflow does not revert what was done.
-    """
-
-    def __init__(self, recovery: Recovery, engine: Any, undoable: Collection[str]) -> None:
-        self._recovery = recovery
-        self._engine = engine
-        self._undoable = undoable
-        self._begun = 0.0
-        self.interrupted: HacoreError | None = None
-        self.failure: Exception | None = None
-
-    def changed(self, state: str, details: dict[str, Any]) -> None:
-        """An atom of the flow is in `state` now."""
-        told = _TOLD.get(state)
-        if told is None or self.interrupted is not None:
-            return
-        result = details.get("result")
-        message = None
-        if isinstance(result, taskflow_failure.Failure):
-            if isinstance(result.exception, Interrupted | DatabaseUnavailable):
-                self._interrupt(result.exception)
-                return
-            message, self.failure = result.exception_str, result.exception
-            if isinstance(self.failure, RecoverySkipped | RecoveryIgnored):
-                told = StepState.SUCCESS  # it has found out that there is nothing to do
-        progress = 1.0 if told == StepState.SUCCESS else None
-        try:
-            # of a retry there is nothing to tell, nor of an undoing that undoes nothing
-            name = details.get("task_name")
-            if name is not None and (told not in _UNDONE or name in self._undoable):
-                self._measure(name, told)
-                self._recovery.record(name, message, progress, told)
-        except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
-            self._interrupt(exc)
-
-    def _measure(self, step: str, state: StepState) -> None:
-        now = self._recovery.clock.monotonic()
-        if state == StepState.RUNNING:
-            self._begun = now
-        elif state not in _UNDONE:
-            metrics.STEP_SECONDS.labels(step, state).observe(now - self._begun)
-
-    def _interrupt(self, why: HacoreError) -> None:
-        self.interrupted = why
-        self._engine.suspend()
-
-    def progress(self, task: Any) -> Callable[[str, dict[str, Any]], None]:
-        """Return what to call when `task` updates its progress."""
-
-        def changed(_event: str, details: dict[str, Any]) -> None:
-            self._recovery.record(task.name, None, float(details["progress"]))
-
-        return changed
 
 
 #: Flows by recovery method: the next one where the one before left something.

@@ -70,7 +70,7 @@ class Engine:
         ]
         for thread in self._threads:
             thread.start()
-        self._listener = WakeListener(conf, owner.replace(":", "-"), self._queue.wake)
+        self._listener = WakeListener(conf, conf.host, self._queue.wake)
         self._listener.start()
         self._notify("READY=1")
         LOG.info("engine %s is ready", owner)

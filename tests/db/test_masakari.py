@@ -22,8 +22,7 @@ from hacore.db.masakari.source import reading
 from hacore.db.models import Host, Move, Notification, Segment
 from hacore.db.paging import Page, Sort
 from hacore.errors import ConfigError
-from tests import factories, masakari
-from tests.conftest import SERVERS, _server
+from tests import databases, factories, masakari
 
 #: Of tests/masakari/masakari.sql.
 SEGMENT, HOST = "rack", "compute1"
@@ -39,16 +38,13 @@ def source(database_url: str, tmp_path: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield str(file.url)
         return
-    name = f"hacore_test_{uuid.uuid4().hex[:12]}"
-    url = f"{SERVERS[kind]}/{name}"
-    with _server(kind).connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    server, name = databases.SERVERS[kind], databases.name()
+    url = databases.create(server, name)
     try:
         copy(file, sa.create_engine(url, poolclass=sa.NullPool))
         yield url
     finally:
-        with _server(kind).connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name}"))
+        databases.drop(server, name)
 
 
 def copy(file: sa.Engine, server: sa.Engine) -> None:

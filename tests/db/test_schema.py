@@ -1,8 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Migrations bring an empty or a filled database to the models."""
 
-import pathlib
-
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -23,15 +21,14 @@ def test_the_migrations_lead_to_the_models(db: Database) -> None:
 
 
 def test_the_known_revisions_are_those_of_the_migrations() -> None:
-    folder = pathlib.Path(schema.__file__).parent / "migrations"
-    scripts = ScriptDirectory(str(folder)).walk_revisions()
-    assert [script.revision for script in scripts][::-1] == list(schema.REVISIONS)
+    scripts = ScriptDirectory(str(schema.OURS.folder)).walk_revisions()
+    assert [script.revision for script in scripts][::-1] == list(schema.OURS.revisions)
 
 
 def test_syncing_again_changes_nothing(db: Database) -> None:
     segment = factories.segment(db)
     schema.sync(db)
-    assert schema.version(db) == schema.newest()
+    assert schema.version(db) == schema.OURS.newest
     with db.read() as session:
         assert session.scalars(sa.select(Segment.uuid)).all() == [segment.uuid]
 
@@ -73,4 +70,4 @@ def test_what_fails_is_rolled_back(db: Database) -> None:
 
     with pytest.raises(ZeroDivisionError):
         break_off()
-    assert schema.version(db) == schema.newest()
+    assert schema.version(db) == schema.OURS.newest

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
-from tests.unit import processes
+from tests.servers import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.api, self.cloud = processes.free_port(), processes.free_port()
+        self.api, self.cloud = free_port(), free_port()
         text = (ROOT / "doc" / "start.md").read_text().partition("## By hand")[2]
         text = text.replace("15868", str(self.api)).replace("5080", str(self.cloud))
         text = text.replace(".venv/bin/", f"{sysconfig.get_path('scripts')}/")

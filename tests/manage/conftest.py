@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 from hacore.db import schema
 from hacore.db.engine import Database
+from tests.servers import free_port
 from tests.unit import processes
 from tests.unit.processes import Configuration, Ended
 
@@ -41,7 +42,7 @@ class Operator:
     def __init__(self, folder: pathlib.Path, cloud: Cloud) -> None:
         self.folder = folder
         self.cloud = cloud
-        self.nothing = processes.free_port()  # nothing listens there
+        self.nothing = free_port()  # nothing listens there
         self.configuration: Configuration = {
             "DEFAULT": {
                 "auth_strategy": "noauth2",

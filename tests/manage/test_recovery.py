@@ -17,6 +17,7 @@ from hacore.states import NotificationStatus as Status
 from tests import factories
 from tests.e2e.daemons import Daemon, wait_for
 from tests.manage.conftest import Operator
+from tests.servers import free_port
 from tests.unit import processes
 
 DAY_S = 86400
@@ -210,7 +211,7 @@ def test_what_is_not_held_is_retried_by_a_real_engine(operator: Operator, db: Da
 
 @pytest.mark.parametrize("how", ["hacore-api", "hacore-standalone", "gunicorn"])
 def test_an_api_is_listed_while_it_runs(operator: Operator, how: str) -> None:
-    port = processes.free_port()
+    port = free_port()
     operator.change(api={"port": port}, DEFAULT={"claim_lease": 3})
     file = processes.write(operator.folder / "hacore.conf", operator.configuration)
     command = [processes.command(how), f"--config-file={file}"]

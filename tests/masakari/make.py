@@ -20,6 +20,7 @@ import requests
 from tests.e2e.clients import now
 from tests.e2e.daemons import Daemon, wait_for
 from tests.masakari import FOLDER
+from tests.servers import free_port
 from tests.unit import processes
 
 DEAD = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
@@ -32,7 +33,7 @@ class Masakari:
     def __init__(self, commands: pathlib.Path, folder: pathlib.Path, broker: str) -> None:
         self._commands = commands
         self._folder = folder
-        port = processes.free_port()
+        port = free_port()
         self._url = f"http://127.0.0.1:{port}/v1"
         self._options: dict[str, dict[str, object]] = {
             "DEFAULT": {

@@ -1,7 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The distribution files of this tree, and a new environment with the wheel in it.
 
-Building and installing takes minutes: see tests/services.py.
+Building and installing takes minutes: see tests/services.py.  A module with a third
+party's package has the fixtures `example`, an environment with that in it, and
+`configuration`, a file and the port of the API in it: `api` then runs hacore-standalone.
 """
 
 import os
@@ -10,9 +12,12 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.clients import Hacore
+from tests.e2e.daemons import Daemon
 from tests.services import skip_unless_required
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -50,6 +55,12 @@ class Installed:
         self.home.mkdir()
         venv.create(self.prefix, with_pip=True)
         self.run("pip", "install", "--quiet", wheel)
+
+    def add(self, package: pathlib.Path, scratch: pathlib.Path) -> None:
+        """Install a package from its folder, of which a copy is made in `scratch`."""
+        source = scratch / package.name
+        shutil.copytree(package, source, ignore=shutil.ignore_patterns("__pycache__", "build"))
+        self.run("pip", "install", "--quiet", source)
 
     def run(self, name: str, *arguments: str | pathlib.Path) -> str:
         """Run a command of the environment to its end; return what it prints."""
@@ -90,3 +101,22 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
 @pytest.fixture(scope="session")
 def installed(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(tmp_path_factory.mktemp("installed"), distribution.wheel)
+
+
+@pytest.fixture
+def api(
+    example: Installed, configuration: tuple[pathlib.Path, int], tmp_path: pathlib.Path
+) -> Iterator[Hacore]:
+    """The API of a running hacore-standalone."""
+    path, port = configuration
+    command = [example.command("hacore-standalone"), f"--config-file={path}"]
+    daemon = Daemon("hacore-standalone", command, tmp_path / "hacore.log")
+    made = Hacore(f"http://127.0.0.1:{port}", token=None)
+    try:
+        daemon.wait_until_it_says("API listens on", 60)
+        yield made
+    finally:
+        made.close()
+        status = daemon.end()
+        sys.stdout.write(daemon.text())  # pytest shows it when the test fails
+    assert status == 0

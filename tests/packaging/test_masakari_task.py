@@ -5,17 +5,13 @@ The configuration is Masakari's, converted.
 """
 
 import pathlib
-import shutil
-import sys
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.e2e.daemons import Daemon, wait_for
+from tests.e2e.clients import Hacore
 from tests.packaging.conftest import Installed
-from tests.packaging.test_example_task import Api
+from tests.servers import free_port
 from tests.unit import processes
 
 pytestmark = pytest.mark.timeout(1200)
@@ -30,16 +26,14 @@ FLOW = (
 @pytest.fixture(scope="module")
 def example(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The environment with the third party's package in it as well."""
-    source = tmp_path_factory.mktemp("example") / EXAMPLE.name
-    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__", "build"))
-    installed.run("pip", "install", "--quiet", source)
+    installed.add(EXAMPLE, tmp_path_factory.mktemp("example"))
     return installed
 
 
 @pytest.fixture
 def configuration(example: Installed, tmp_path: pathlib.Path) -> Iterator[tuple[pathlib.Path, int]]:
     """hacore's configuration, made of Masakari's; the port of the API."""
-    port = processes.free_port()
+    port = free_port()
     program = example.command("hacore-sandbox")
     with processes.sandbox(tmp_path, "--instances", "4", program=program) as nova:
         masakari = processes.write(
@@ -65,27 +59,8 @@ def configuration(example: Installed, tmp_path: pathlib.Path) -> Iterator[tuple[
         yield path, port
 
 
-@pytest.fixture
-def api(
-    example: Installed, configuration: tuple[pathlib.Path, int], tmp_path: pathlib.Path
-) -> Iterator[Api]:
-    """The API of a running hacore-standalone."""
-    path, port = configuration
-    command = [example.command("hacore-standalone"), f"--config-file={path}"]
-    daemon = Daemon("hacore-standalone", command, tmp_path / "hacore.log")
-    made = Api(port)
-    try:
-        daemon.wait_until_it_says("API listens on", 60)
-        yield made
-    finally:
-        made.close()
-        status = daemon.end()
-        sys.stdout.write(daemon.text())  # pytest shows it when the test fails
-    assert status == 0
-
-
 def test_the_task_runs(
-    example: Installed, configuration: tuple[pathlib.Path, int], api: Api
+    example: Installed, configuration: tuple[pathlib.Path, int], api: Hacore
 ) -> None:
     path, _ = configuration
     shown = example.run("hacore-manage", "--config-file", path, "flow", "show", "process")
@@ -96,24 +71,9 @@ def test_the_task_runs(
         ["4.", "post", "no_op", "from", "hacore"],
     ]
 
-    segment = {"name": "rack", "recovery_method": "auto", "service_type": "COMPUTE"}
-    segment = api.post("/segments", {"segment": segment})["segment"]
-    host = {"name": "compute1", "type": "COMPUTE", "control_attributes": "SSH"}
-    api.post(f"/segments/{segment['uuid']}/hosts", {"host": host})
-    report = {
-        "type": "PROCESS",
-        "hostname": "compute1",
-        "generated_time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()),
-        "payload": {"event": "STOPPED", "process_name": "nova-compute"},
-    }
-    made = api.post("/notifications", {"notification": report})["notification"]
-
-    def ended() -> dict[str, Any] | None:
-        found: dict[str, Any] = api.get(f"/notifications/{made['notification_uuid']}")
-        row: dict[str, Any] = found["notification"]
-        return None if row["status"] in ("new", "running") else row
-
-    notification = wait_for("the recovery to end", ended, 60)
+    api.make_segment(["compute1"])
+    payload = {"event": "STOPPED", "process_name": "nova-compute"}
+    notification = api.wait_until_ended(api.notify("PROCESS", "compute1", payload))
     assert notification["status"] == "finished", notification
     steps = notification["recovery_workflow_details"]
     assert [(step["name"], step["state"]) for step in steps] == [

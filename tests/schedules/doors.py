@@ -35,7 +35,7 @@ WATCHED = {
     ),
     "vmoves": (
         "uuid", "notification_uuid", "instance_uuid", "source_host", "dest_host", "status",
-        "message", "locked", "vm_state", "created_at",
+        "message", "locked", "vm_state", "created_at", "end_time",
     ),
     "recovery_events": ("id", "notification_uuid", "attempt", "message"),
     "hosts": ("uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by"),

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What must hold when all notifications have ended."""
 
+import datetime
 from typing import Any
 
 from hacore.sandbox.cloud import Cloud
@@ -9,6 +10,7 @@ from hacore.states import ENDED
 from hacore.states import NotificationStatus as Status
 from tests.schedules.checks import Checks
 from tests.schedules.plans import Plan
+from tests.simulation import START
 
 
 def not_ended(checks: Checks, bound_s: float) -> None:
@@ -116,9 +118,9 @@ class _Verdict:
             moves = [
                 move
                 for move in self._checks.rows["vmoves"].values()
-                if move["instance_uuid"] == server.uuid and _second(move) >= died_at
+                if move["instance_uuid"] == server.uuid and _second(move, "end_time") >= died_at
             ]
-            # another recovery finds what the one before has left
+            # another recovery finds what the one before has left, or is leaving
             if len(moves) != 1 or moves[0]["status"] != "succeeded" or server.deleted is not None:
                 continue
             unrestored = "not be restored" in (moves[0]["message"] or "")
@@ -186,14 +188,10 @@ class _Verdict:
                 self._checks.broken(f"{host.name} was evacuated and is not on maintenance")
 
 
-def _second(row: dict[str, Any]) -> float:
-    """When a notification came in."""
-    import datetime
-
-    from tests.simulation import START
-
-    created = datetime.datetime.fromisoformat(row["created_at"])
-    return (created.replace(tzinfo=datetime.UTC) - START).total_seconds()
+def _second(row: dict[str, Any], column: str = "created_at") -> float:
+    """When a row was made; or ended, if it has."""
+    at = datetime.datetime.fromisoformat(row[column] or row["created_at"])
+    return (at.replace(tzinfo=datetime.UTC) - START).total_seconds()
 
 
 def _afterwards(vm_state: str, power_state: int) -> str:

@@ -76,13 +76,6 @@ def make_tables(url: str) -> None:
     database.dispose()
 
 
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Supervisor:
     """The end of systemd's notification socket that systemd holds."""
 

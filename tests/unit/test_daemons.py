@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
+from tests.servers import free_port
 from tests.services import REQUIRED
 from tests.unit import processes
 from tests.unit.processes import Configuration, Supervisor
@@ -38,7 +39,7 @@ def supervisor(tmp_path: pathlib.Path) -> Iterator[Supervisor]:
 
 @pytest.fixture
 def port() -> int:
-    return processes.free_port()
+    return free_port()
 
 
 @pytest.fixture

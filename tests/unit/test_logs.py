@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from tests.e2e.daemons import Daemon, wait_for
+from tests.servers import free_port
 from tests.unit import processes
 from tests.unit.processes import Configuration
 
@@ -61,7 +62,7 @@ def recovered(
 
 
 def recover(folder: pathlib.Path, cloud: str, use_json: bool) -> Recovered:
-    port = processes.free_port()
+    port = free_port()
     login = {
         "auth_type": "password",
         "auth_url": f"{cloud}/identity/v3",

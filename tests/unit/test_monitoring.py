@@ -17,6 +17,7 @@ from hacore.cmd.monitoring import Monitoring
 from hacore.errors import ConfigError
 from tests.e2e.daemons import Daemon, wait_for
 from tests.scrapes import Scrape
+from tests.servers import free_port
 from tests.unit import processes
 from tests.unit.processes import Configuration
 
@@ -30,7 +31,7 @@ def nova(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def port() -> int:
-    return processes.free_port()
+    return free_port()
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def configuration(tmp_path: pathlib.Path, nova: dict[str, str], port: int) -> Co
     return {
         "DEFAULT": {"auth_strategy": "noauth2", "transport_url": "fake://"},
         "api": {"port": port},
-        "metrics": {"enabled": True, "api_port": processes.free_port()},
+        "metrics": {"enabled": True, "api_port": free_port()},
         "database": {"connection": f"sqlite:///{tmp_path}/hacore.sqlite"},
         "nova": nova,
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers import free_port
 from tests.unit import processes
 from tests.unit.processes import Configuration
 
@@ -44,8 +45,8 @@ class Operator:
     def __init__(self, folder: pathlib.Path, nova: dict[str, str], tables: pathlib.Path) -> None:
         self.folder = folder
         self.file = folder / "hacore.conf"
-        self.port = processes.free_port()
-        self.nothing = processes.free_port()  # nothing listens there
+        self.port = free_port()
+        self.nothing = free_port()  # nothing listens there
         self.right: Configuration = {
             "DEFAULT": {
                 "auth_strategy": "noauth2",
@@ -203,6 +204,13 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
             "Option [nova] auth_type is 'pasword'; set it to password, or another of …, and the "
             "options of that login.",
             id="unknown kind of login",
+        ),
+        pytest.param(
+            "hacore-engine",
+            {"nova": {"auth_type": "v3kerberos"}},
+            "Option [nova] auth_type is 'v3kerberos', which does not load (it is not available); "
+            "install the packages that it needs, or set it to password.",
+            id="login lacks a package",
         ),
         pytest.param(
             "hacore-engine",

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 def register(topics: "Topics") -> None:
     """Add ``db sync|version|purge``."""
     verbs = cli.add_topic(topics, "db", "the database")
-    cli.add_verb(verbs, "sync", _sync, "bring it to the schema of this version")
+    verb = cli.add_verb(verbs, "sync", _sync, "bring it to the schema of this version")
+    verb.add_argument(
+        "--expand", action="store_true", help="only add, so that an older version may go on"
+    )
     cli.add_verb(verbs, "version", _version, "print its schema and the one needed")
     verb = cli.add_verb(verbs, "purge", _purge, "remove what has ended or was deleted long ago")
     verb.add_argument("--before-days", type=cli.days, required=True, metavar="N")
     verb.add_argument("--dry-run", action="store_true", help="only count")
 
 
-def _sync(conf: cfg.ConfigOpts, _arguments: argparse.Namespace) -> None:
+def _sync(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.reaching_database(conf) as db:
         before = schema.version(db)
-        schema.sync(db)
+        schema.sync(db, contract=not arguments.expand)
         after = schema.version(db)
     sys.stdout.write(
         f"The schema is {after} already.\n"
@@ -40,7 +43,7 @@ def _sync(conf: cfg.ConfigOpts, _arguments: argparse.Namespace) -> None:
 def _version(conf: cfg.ConfigOpts, _arguments: argparse.Namespace) -> None:
     with launch.reaching_database(conf) as db:
         found = schema.version(db)
-    sys.stdout.write(f"database: {found or 'empty'}\nneeded: {schema.newest()}\n")
+    sys.stdout.write(f"database: {found or 'empty'}\nneeded: {schema.OURS.newest}\n")
 
 
 def _purge(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:

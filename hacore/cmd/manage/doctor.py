@@ -79,7 +79,7 @@ def examine(
     try:
         with launch.reaching_database(conf) as db:
             schema.check(db)
-            yield ok("database", f"Schema {schema.newest()}.")
+            yield ok("database", f"Schema {schema.version(db)}.")
             with db.read() as session:
                 asked = clock.now()
                 told = db.now(session)
