@@ -96,7 +96,7 @@ class Hacore:
     ) -> None:
         default = {"verify_interval": 1.0, "auth_strategy": "noauth2", **(options or {})}
         self.deployment = Deployment(folder / "hacore", cloud.login, {"DEFAULT": default})
-        self.deployment.start_api(gunicorn=True)
+        self.deployment.start_api(under="gunicorn")
         self.deployment.wait_for_api()
         for number in range(engines):
             self.deployment.start_engine(f"engine{number}").wait_until_it_says("is ready", 60)

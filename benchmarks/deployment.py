@@ -22,7 +22,8 @@ from hacore.db import hosts, schema, segments
 from hacore.db.engine import Database
 from tests.conftest import SERVERS
 from tests.e2e.daemons import Daemon, wait_for
-from tests.e2e.deployment import RABBITMQ, free_port
+from tests.e2e.deployment import RABBITMQ
+from tests.servers import free_port
 
 KINDS = ("mysql", "postgresql", "sqlite")
 _START_S = 60.0

@@ -1,19 +1,30 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Fixtures of the crash tests: MariaDB and RabbitMQ of this machine, Nova simulated."""
+"""Fixtures of the crash tests: two APIs, two engines, and Nova simulated."""
 
-from collections.abc import Generator, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.crash.sandbox import Sandbox
-from tests.e2e.clients import Hacore
-from tests.e2e.deployment import Deployment, missing_servers
+from tests.crash.story import HOSTS
+from tests.e2e.deployment import Deployment, Servers
 from tests.e2e.reporting import DEPLOYMENT, Figures, attach_logs, print_figures
 from tests.services import skip_unless_required
 
-HOSTS = [f"compute{number}" for number in range(1, 9)]
+APIS = ("api1", "api2")
+ENGINES = ("engine1", "engine2")
+Deploy = Callable[[Servers], Deployment]
+
+_OPTIONS = {
+    "auth_strategy": "noauth2",
+    "verify_interval": 0.2,
+    "claim_lease": 3,
+    "claim_poll_interval": 0.5,
+    "process_unfinished_notifications_interval": 1,
+}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,37 +44,28 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def deployment(
-    sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Deployment]:
-    """An API and two engines, whose leases are as short as they may be."""
+def deploy(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deploy]:
+    """Two APIs and two engines, whose leases are as short as they may be."""
     skip_unless_required("MariaDB and RabbitMQ")
-    if missing := missing_servers():
-        pytest.fail(f"nothing listens at {', '.join(missing)}")
-    default = {
-        "auth_strategy": "noauth2",
-        "verify_interval": 0.2,
-        "claim_lease": 3,
-        "claim_poll_interval": 0.5,
-        "process_unfinished_notifications_interval": 1,
-    }
-    made = Deployment(tmp_path / "hacore", sandbox.login, {"DEFAULT": default})
-    request.node.stash[DEPLOYMENT] = made
-    made.start_api(gunicorn=False)
-    for name in ("engine1", "engine2"):
-        made.start_engine(name)
-    made.wait_for_api()
-    for engine in made.engines.values():
-        engine.wait_until_it_says("is ready", 60)
-    yield made
-    made.close()
+    with contextlib.ExitStack() as stack:
 
+        def start(servers: Servers) -> Deployment:
+            made = Deployment(
+                tmp_path / "hacore", sandbox.login, {"DEFAULT": _OPTIONS}, servers=servers
+            )
+            request.node.stash[DEPLOYMENT] = made
+            stack.callback(made.close)
+            for name in APIS:
+                made.start_api(name)
+            for name in ENGINES:
+                made.start_engine(name)
+            for name in APIS:
+                made.wait_for_api(name)
+            for engine in made.engines.values():
+                engine.wait_until_it_says("is ready", 60)
+            return made
 
-@pytest.fixture
-def hacore(deployment: Deployment) -> Iterator[Hacore]:
-    made = Hacore(deployment.url, "admin:admin")
-    yield made
-    made.close()
+        yield start
 
 
 @pytest.fixture

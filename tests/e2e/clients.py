@@ -21,6 +21,12 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
+def notification(kind: str, host: str, payload: Mapping[str, str]) -> dict[str, Any]:
+    """What a monitor posts when it reports a failure."""
+    row = {"type": kind, "hostname": host, "generated_time": now(), "payload": payload}
+    return {"notification": row}
+
+
 class Refused(Exception):
     """The command failed; its text is what it said."""
 
@@ -106,6 +112,13 @@ class Hacore:
             }
             answer = self.ask("POST", f"/segments/{uuid}/hosts", {"host": row})
             assert answer.status_code == 201, answer.text
+        return uuid
+
+    def notify(self, kind: str, host: str, payload: Mapping[str, str]) -> str:
+        """Report a failure; the notification's uuid."""
+        answer = self.ask("POST", "/notifications", notification(kind, host, payload))
+        assert answer.status_code == 202, answer.text
+        uuid: str = answer.json()["notification"]["notification_uuid"]
         return uuid
 
     def hosts(self, segment: str) -> dict[str, Any]:

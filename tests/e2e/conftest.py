@@ -85,7 +85,7 @@ def deploy(
         )
         made.append(one)
         request.node.stash[DEPLOYMENT] = one
-        one.start_api(gunicorn=True)
+        one.start_api(under="gunicorn")
         if engine:
             one.start_engine()
         one.wait_for_api()

@@ -1,15 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """hacore deployed: a database of its own, API and engines as processes of their own.
 
-The servers are those of HACORE_TEST_MYSQL, a URL without a database name, and of
-HACORE_TEST_RABBITMQ.
+The servers are HACORE_TEST_MYSQL of tests.databases and HACORE_TEST_RABBITMQ, unless a
+test brings its own.
 """
 
+import dataclasses
 import os
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from typing import Any
 import requests
 import sqlalchemy as sa
 
+from tests import databases
 from tests.e2e.daemons import Daemon, wait_for
+from tests.servers import free_port
 
-MYSQL = os.environ.get("HACORE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306")
+MYSQL = databases.SERVERS["mysql"]
 RABBITMQ = os.environ.get("HACORE_TEST_RABBITMQ", "rabbit://guest:guest@127.0.0.1:5672/")
 
 Options = dict[str, dict[str, Any]]
@@ -38,11 +40,28 @@ def missing_servers() -> list[str]:
     return missing
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@dataclasses.dataclass(frozen=True)
+class Servers:
+    """Where they are.
+
+    :ivar database: MariaDB's or PostgreSQL's, a URL without a database name.
+    :ivar rabbitmq: a transport_url.
+    """
+
+    database: str = MYSQL
+    rabbitmq: str = RABBITMQ
+
+
+@dataclasses.dataclass(frozen=True)
+class Api:
+    """One API of a deployment."""
+
+    daemon: Daemon
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 class Deployment:
@@ -51,22 +70,31 @@ class Deployment:
     :param folder: for the configuration and the logs.
     :param login: how to log in at Keystone, for [nova] and [keystone_authtoken].
     :param options: by group; go before what is set here.
+    :param port: of the first API.
+    :ivar url: of the first API.
+    :ivar database_url: SQLAlchemy's.
     """
 
     def __init__(
-        self, folder: Path, login: Mapping[str, str], options: Options, port: int | None = None
+        self,
+        folder: Path,
+        login: Mapping[str, str],
+        options: Options,
+        port: int | None = None,
+        servers: Servers = Servers(),
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.api: Daemon | None = None
+        self.apis: dict[str, Api] = {}
         self.engines: dict[str, Daemon] = {}
-        self._database = f"hacore_e2e_{uuid.uuid4().hex[:12]}"
+        self._servers = servers
+        self._database = databases.name()
         self._file = folder / "hacore.conf"
         folder.mkdir(parents=True, exist_ok=True)
-        self._write(login, options)
-        self._execute(f"CREATE DATABASE {self._database}")
+        self.database_url = databases.create(servers.database, self._database)
         try:
+            self._write(login, options)
             self.manage("db", "sync")
         except BaseException:
             self.close()
@@ -75,9 +103,9 @@ class Deployment:
     def _write(self, login: Mapping[str, str], options: Options) -> None:
         section = {"auth_type": "password", **login}
         sections: Options = {
-            "DEFAULT": {"transport_url": RABBITMQ, "verify_interval": 0.5},
+            "DEFAULT": {"transport_url": self._servers.rabbitmq, "verify_interval": 0.5},
             "api": {"port": self.port},
-            "database": {"connection": f"{MYSQL}/{self._database}?charset=utf8mb4"},
+            "database": {"connection": self.database_url},
             "keystone_authtoken": {
                 **section,
                 "www_authenticate_uri": login["auth_url"],
@@ -96,14 +124,9 @@ class Deployment:
             )
         )
 
-    def _execute(self, statement: str) -> None:
-        server = sa.create_engine(MYSQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with server.connect() as connection:
-            connection.execute(sa.text(statement))
-
     def read(self, statement: str) -> list[dict[str, Any]]:
         """Rows of hacore's own tables, for what the API does not show."""
-        engine = sa.create_engine(f"{MYSQL}/{self._database}", poolclass=sa.NullPool)
+        engine = sa.create_engine(self.database_url, poolclass=sa.NullPool)
         with engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(sa.text(statement))]
 
@@ -118,30 +141,38 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start_api(self, *, gunicorn: bool) -> Daemon:
-        """Start the API: under gunicorn with two processes, or on its own server."""
-        self._check_port()
-        command = [*_command("api"), "--config-file", str(self._file)]
-        if gunicorn:
-            command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "4"]
-            command += ["--no-control-socket", "-b", f"127.0.0.1:{self.port}"]
-            command += ["hacore.cmd.wsgi:application"]
-        env = {"HACORE_CONFIG_FILES": str(self._file)}
-        self.api = Daemon("hacore-api", command, self.folder / "hacore-api.log", env)
-        return self.api
+    def start_api(self, name: str = "hacore-api", *, under: str | None = None) -> Api:
+        """Start an API, or start it again; does not wait.
 
-    def wait_for_api(self) -> None:
+        :param under: gunicorn (two processes) or uwsgi (two); else it is on its own server.
+        """
+        known = self.apis.get(name)
+        port = known.port if known else free_port() if self.apis else self.port
+        self._check_port(port)
+        own = self.folder / f"{name}.conf"
+        own.write_text(f"[api]\nport = {port}\n")
+        if under is None:
+            files = ["--config-file", str(self._file), "--config-file", str(own)]
+            command = [*_command("api"), *files]
+        else:
+            command = _WSGI[under](port)
+        env = {"HACORE_CONFIG_FILES": f"{self._file};{own}"}
+        daemon = Daemon(name, command, self.folder / f"{name}.log", env)
+        self.apis[name] = Api(daemon, port)
+        return self.apis[name]
+
+    def wait_for_api(self, name: str = "hacore-api") -> None:
         """Return when it answers."""
+        api = self.apis[name]
 
         def answers() -> bool:
-            assert self.api is not None
-            assert self.api.is_running(), f"the API has ended:\n{self.api.text()[-2000:]}"
+            assert api.daemon.is_running(), f"{name} has ended:\n{api.daemon.text()[-2000:]}"
             try:
-                return requests.get(self.url, timeout=5).status_code in (200, 300)
+                return requests.get(api.url, timeout=5).status_code in (200, 300)
             except requests.RequestException:
                 return False
 
-        wait_for("the API to answer", answers, _START_S)
+        wait_for(f"{name} to answer", answers, _START_S)
 
     def start_engine(self, name: str = "engine") -> Daemon:
         """Start an engine, or start it again; does not wait."""
@@ -149,23 +180,23 @@ class Deployment:
         self.engines[name] = Daemon(name, command, self.folder / f"{name}.log")
         return self.engines[name]
 
-    def _check_port(self) -> None:
+    def _check_port(self, port: int) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", self.port))
+                probe.bind(("127.0.0.1", port))
             except OSError as exc:
-                raise AssertionError(f"port {self.port} is taken: {exc}") from exc
+                raise AssertionError(f"port {port} is taken: {exc}") from exc
 
     def close(self) -> None:
         """End what runs, in order, and drop the database.  Fails for what does not end."""
         late = []
-        for daemon in [*self.engines.values(), *([self.api] if self.api else [])]:
+        for daemon in [*self.engines.values(), *(api.daemon for api in self.apis.values())]:
             try:
                 daemon.end()
             except AssertionError as exc:
                 late.append(str(exc))
-        self._execute(f"DROP DATABASE IF EXISTS {self._database}")
+        databases.drop(self._servers.database, self._database)
         assert not late, late
 
     def logs(self) -> list[tuple[str, str]]:
@@ -174,6 +205,24 @@ class Deployment:
             (path.name, path.read_text(errors="replace")[-20000:])
             for path in sorted(self.folder.glob("*.log"))
         ]
+
+
+def _gunicorn(port: int) -> list[str]:
+    command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "4"]
+    command += ["--no-control-socket", "-b", f"127.0.0.1:{port}"]
+    return [*command, "hacore.cmd.wsgi:application"]
+
+
+def _uwsgi(port: int) -> list[str]:
+    """As doc/operate.md has it."""
+    command = [str(Path(sys.executable).parent / "uwsgi"), "--http-socket", f"127.0.0.1:{port}"]
+    command += ["--master", "--lazy-apps", "--enable-threads", "--processes", "2", "--threads", "4"]
+    command += ["--die-on-term", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
+    command += ["--add-header", "Connection: close"]
+    return [*command, "--module", "hacore.cmd.wsgi:application"]
+
+
+_WSGI = {"gunicorn": _gunicorn, "uwsgi": _uwsgi}
 
 
 def _command(module: str) -> list[str]:

@@ -10,10 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
+from tests.e2e.checks import (
+    DEAD,
+    HOST_STEPS,
+    RUNNING,
+    SHUTDOWN,
+    check_all_moved,
+    check_evacuated_once,
+    check_steps,
+)
 from tests.e2e.clients import Hacore, OpenStack, Refused, now, seconds
 from tests.e2e.daemons import wait_for
 from tests.e2e.deployment import Deployment
@@ -22,52 +30,8 @@ from tests.e2e.reporting import Figures
 
 pytestmark = pytest.mark.e2e
 
-DEAD = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
-RUNNING, SHUTDOWN = 1, 4
-
 Deploy = Callable[..., Deployment]
 HacoreAt = Callable[[Deployment], Hacore]
-
-
-def check_all_moved(
-    real: Ministack, hacore: Hacore, notification: Any, instances: list[str], *hosts: str
-) -> None:
-    """Active elsewhere, unlocked, evacuated once; and hacore says the same of each."""
-    assert notification["status"] == "finished", notification
-    seen = real.see(*instances)
-    assert set(seen) == set(instances)
-    for instance in seen.values():
-        assert (instance.vm_state, instance.power_state) == ("active", RUNNING)
-        assert instance.task_state is None
-        assert instance.host not in hosts
-        assert not instance.locked
-    check_evacuated_once(real, instances)
-    moves = hacore.moves(notification["notification_uuid"])
-    assert {(move["instance_uuid"], move["status"], move["dest_host"]) for move in moves} == {
-        (uuid, "succeeded", instance.host) for uuid, instance in seen.items()
-    }
-    assert all(move["start_time"] <= move["end_time"] for move in moves)
-
-
-def check_evacuated_once(real: Ministack, instances: list[str]) -> None:
-    records = real.evacuations()
-    assert {uuid: len(records.get(uuid, ())) for uuid in instances} == dict.fromkeys(instances, 1)
-
-
-def check_steps(notification: Any, *names: str) -> None:
-    """All of them, in this order, complete."""
-    steps = notification["recovery_workflow_details"]
-    assert [(step["name"], step["state"], step["progress"]) for step in steps] == [
-        (name, "SUCCESS", 1.0) for name in names
-    ]
-    assert all(step["progress_details"] for step in steps)
-
-
-HOST_STEPS = (
-    "DisableComputeServiceTask",
-    "PrepareHAEnabledInstancesTask",
-    "EvacuateInstancesTask",
-)
 
 
 def test_a_host_dies(

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.checks import DEAD, check_all_moved, check_steps
 from tests.e2e.clients import Hacore
 from tests.e2e.daemons import Daemon, wait_for
 from tests.e2e.deployment import Deployment
 from tests.e2e.ministack import Ministack
 from tests.e2e.reporting import Figures
-from tests.e2e.test_main_job import DEAD, check_all_moved, check_steps
 from tests.unit import processes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

@@ -9,7 +9,6 @@ stands for what on this machine.
 import re
 import shlex
 import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import pytest
 import requests
 
+from tests import databases
+from tests.e2e.checks import DEAD, check_all_moved
 from tests.e2e.clients import Hacore, OpenStack, seconds
 from tests.e2e.daemons import wait_for
-from tests.e2e.deployment import MYSQL, Deployment, _command
+from tests.e2e.deployment import MYSQL, Deployment, Servers, _command
 from tests.e2e.ministack import ROOT, Ministack
 from tests.e2e.reporting import DEPLOYMENT, Figures
-from tests.e2e.test_main_job import DEAD, check_all_moved
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -47,13 +47,15 @@ class Controller(Deployment):
 
     def __init__(self, folder: Path, real: Ministack) -> None:
         self._real = real
-        self._database = f"hacore_e2e_{uuid.uuid4().hex[:12]}"
+        self._database = databases.name()
+        self.database_url = f"{MYSQL}/{self._database}"
         self._file = folder / "hacore.conf"
         self.folder = folder
         self.port = real.instance_ha_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.api = None
+        self.apis = {}
         self.engines = {}
+        self._servers = Servers()
         state = Path(real.run("logs", "masakari-api").strip()).parents[1]
         self._etc = state / "etc" / "masakari"
         source = re.search(
@@ -64,7 +66,7 @@ class Controller(Deployment):
         assert source
         #: What is written in the document, and what it is here.
         self._names = {
-            "mysql+pymysql://hacore:DBPASSWORD@CONTROLLER/hacore": f"{MYSQL}/{self._database}",
+            "mysql+pymysql://hacore:DBPASSWORD@CONTROLLER/hacore": self.database_url,
             "mysql+pymysql://masakari:PASSWORD@CONTROLLER/masakari": source[1],
             "/etc/masakari": str(self._etc),
             "/etc/hacore": str(folder),
@@ -98,11 +100,11 @@ class Controller(Deployment):
             if unit.startswith("masakari"):
                 self._real.run({"disable": "stop-service", "enable": "start-service"}[verb], unit)
             elif verb == "disable":
-                daemon = self.api if unit == "hacore-api" else self.engines["engine"]
-                assert daemon
+                api = unit == "hacore-api"
+                daemon = self.apis[unit].daemon if api else self.engines["engine"]
                 assert daemon.end() == 0
             elif unit == "hacore-api":
-                self.start_api(gunicorn=False)
+                self.start_api()
                 self.wait_for_api()
             else:
                 self.start_engine().wait_until_it_says("is ready", 60)
@@ -111,7 +113,7 @@ class Controller(Deployment):
     def _sql(self, statement: str) -> str:
         # the user is that of the server here, who may do everything
         if not statement.startswith(("CREATE USER", "GRANT")):
-            self._execute(statement.replace("hacore", self._database))
+            databases.execute(MYSQL, statement.replace("hacore", self._database))
         return ""
 
 

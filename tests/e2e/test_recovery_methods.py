@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.checks import DEAD, check_all_moved
 from tests.e2e.clients import Hacore, OpenStack
 from tests.e2e.deployment import Deployment
 from tests.e2e.ministack import Ministack
 from tests.e2e.reporting import Figures
-from tests.e2e.test_main_job import DEAD, check_all_moved
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from keystoneauth1.identity import v3
 from novaclient import client as nova_client
 from novaclient import exceptions as nova_errors
 
+from tests.sandbox_process import SandboxProcess
 from tests.services import skip_unless_required
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,50 +47,28 @@ class Cloud(Protocol):
         """All hosts up and enabled, no servers."""
 
 
-class Sandbox:
+class Sandbox(SandboxProcess):
     """hacore-sandbox in a process of its own."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "hacore.cmd.sandbox", "serve", "--port", "0"]
-        self._process = subprocess.Popen(
-            [*command, "--preset", "demo"], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().split()[-1]
-        self._http = requests.Session()
-        self.auth = {
-            "auth_url": f"{self.url}/identity/v3",
-            "username": "hacore",
-            "password": "hacore",
-            "project_name": "service",
-        }
-
-    def _control(self, method: str, path: str, body: object = None) -> Any:
-        answer = self._http.request(method, f"{self.url}/control/{path}", json=body, timeout=10)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder, ["--preset", "demo"])
+        names = ("auth_url", "username", "password", "project_name")
+        self.auth = {name: self.login[name] for name in names}
 
     def kill(self, host: str) -> None:
-        self._control("POST", f"hosts/{host}/kill")
+        self.control("POST", f"/hosts/{host}/kill")
 
     def revive(self, host: str) -> None:
-        self._control("POST", f"hosts/{host}/revive")
+        self.control("POST", f"/hosts/{host}/revive")
 
     def boot(self, count: int, host: str) -> list[str]:
         body = {"count": count, "hosts": [host], "metadata": {"HA_Enabled": "True"}}
-        ids: list[str] = self._control("POST", "servers", body)["ids"]
+        ids: list[str] = self.control("POST", "/servers", body)["ids"]
         return ids
 
     def reset(self) -> None:
         for host in HOSTS:
             self.revive(host)
-
-    def close(self) -> None:
-        self._http.close()
-        self._process.terminate()
-        assert self._process.wait(10) == 0
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
 
 class Ministack:
@@ -134,9 +112,11 @@ class Ministack:
 @pytest.fixture(
     scope="module", params=["sandbox", pytest.param("ministack", marks=pytest.mark.e2e)]
 )
-def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
     if request.param == "sandbox":
-        sandbox = Sandbox()
+        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox"))
         yield sandbox
         sandbox.close()
         return
