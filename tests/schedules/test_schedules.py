@@ -1,6 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """A thousand random schedules break no promise; a broken one says how to see it again."""
 
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from tests.schedules.draw import plan
@@ -34,3 +38,17 @@ def test_a_seed_is_the_same_story_every_time(bench: Bench) -> None:
     stories = [bench.run(plan(64), tell=True).story for _ in range(2)]
     assert stories[0] == stories[1]
     assert len(stories[0]) > 20
+
+
+def test_several_processes_share_the_work() -> None:
+    command = [sys.executable, "-m", "tests.schedules", "--count", "4", "--jobs", "2"]
+    ended = subprocess.run(
+        command,
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0].split() == ["4", "schedules"]
