@@ -121,7 +121,9 @@ class _Verdict:
                 if move["instance_uuid"] == server.uuid and _second(move, "end_time") >= died_at
             ]
             # another recovery finds what the one before has left, or is leaving
-            if len(moves) != 1 or moves[0]["status"] != "succeeded" or server.deleted is not None:
+            if len(moves) != 1 or _second(moves[0]) < died_at:
+                continue
+            if moves[0]["status"] != "succeeded" or server.deleted is not None:
                 continue
             unrestored = "not be restored" in (moves[0]["message"] or "")
             if server.host in self._checks.died_at or unrestored:
