@@ -327,7 +327,9 @@ class Checks:
         same_failure = old.source_compute == new.source_compute and (
             old.created >= self.died_at.get(old.source_compute, 0.0)
         )
-        if same_failure and old.status in _SUCCEEDED:
+        # a host that comes back completes the evacuations from it, also those that never began
+        began = old.dest_compute is not None
+        if same_failure and began and old.status in _SUCCEEDED:
             self.broken(
                 f"{server.name} is evacuated again (record {new.id}) after record {old.id} had "
                 "succeeded"
