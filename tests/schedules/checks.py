@@ -208,7 +208,9 @@ class Checks:
         if new["status"] == "failed" and not new["message"]:
             self.broken(f"the move of {new['instance_uuid']} failed for no reason")
         if "Timeout" in (new["message"] or "") and not any(
+            # or the recovery before has begun one, and this one waits for it
             record.created >= self._failed_at[new["notification_uuid"]]
+            or record.status in _UNDER_WAY
             for record in self._cloud.state.migrations_of[new["instance_uuid"]]
         ):
             self.broken(f"{new['instance_uuid']} timed out, and was never evacuated")
