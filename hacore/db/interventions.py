@@ -15,6 +15,7 @@ from sqlalchemy import orm
 from hacore.db import events
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
+from hacore.db.moves import of as moves_of
 from hacore.errors import Conflict, NotificationNotFound
 from hacore.states import ENDED, MoveStatus, NotificationStatus
 
@@ -105,7 +106,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         if before in ENDED:
             raise Conflict(f"Notification {row.uuid} has ended already: it is {before}.")
         text = f"Abandoned by {by}: {reason.rstrip('.')}."
-        moves = _moves(session, row.uuid)
+        moves = moves_of(session, row.uuid)
         left = _under_way(moves)
         _fail_moves(moves, now, text)
         left += _left_by(session, row, moves)
@@ -143,7 +144,7 @@ def leftovers(db: Database, notification_uuid: str) -> list[Leftover]:
     """
     with db.read() as session:
         row = _find(session, notification_uuid)
-        moves = _moves(session, row.uuid)
+        moves = moves_of(session, row.uuid)
         return _under_way(moves) + _left_by(session, row, moves)
 
 
@@ -226,13 +227,3 @@ def _find(session: orm.Session, notification_uuid: str) -> Notification:
     if row is None:
         raise NotificationNotFound(f"No notification has the uuid {notification_uuid}.")
     return row
-
-
-def _moves(session: orm.Session, notification_uuid: str) -> list[Move]:
-    return list(
-        session.scalars(
-            sa.select(Move)
-            .where(Move.notification_uuid == notification_uuid)
-            .order_by(Move.position)
-        )
-    )

@@ -44,7 +44,7 @@ def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
     """Add a move for each plan whose instance has none yet; return all, in order."""
     with db.write() as session:
         _, now = claims.owned(db, session, claim)
-        known = _of(session, claim.uuid)
+        known = of(session, claim.uuid)
         moves = {move.instance_uuid: move for move in known}
         had = frozenset(moves)
         for plan in plans:
@@ -77,10 +77,11 @@ def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
 def all_of(db: Database, notification_uuid: str) -> list[Move]:
     """Return the moves of a notification, in the order of evacuation."""
     with db.read() as session:
-        return _of(session, notification_uuid)
+        return of(session, notification_uuid)
 
 
-def _of(session: orm.Session, notification_uuid: str) -> list[Move]:
+def of(session: orm.Session, notification_uuid: str) -> list[Move]:
+    """Return the same within a transaction."""
     return list(
         session.scalars(
             sa.select(Move)

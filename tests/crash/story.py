@@ -16,7 +16,8 @@ from typing import Any
 from hacore.states import LIVE
 from tests.crash.balancer import Balancer
 from tests.crash.sandbox import Sandbox
-from tests.e2e.clients import Hacore, now
+from tests.e2e.checks import DEAD
+from tests.e2e.clients import Hacore, notification
 from tests.e2e.daemons import wait_for
 from tests.e2e.deployment import Deployment
 from tests.e2e.reporting import Figures
@@ -24,7 +25,6 @@ from tests.e2e.reporting import Figures
 HOSTS = [f"compute{number}" for number in range(1, 9)]
 SEED = os.environ.get("HACORE_CRASH_SEED") or str(random.SystemRandom().randrange(10**6))
 
-DEAD = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
 CRASHED = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 
 Disturb = Callable[[random.Random], None]
@@ -104,9 +104,9 @@ class Story:
         self, kind: str, host: str, payload: dict[str, str], after_s: float, first: int
     ) -> str | None:
         """Report, until there is an answer; None: it has been accepted before."""
-        body = {"type": kind, "hostname": host, "generated_time": now(), "payload": payload}
+        body = notification(kind, host, payload)
         time.sleep(after_s)  # the random moment
-        answer = self._balancer.ask("POST", "/notifications", {"notification": body}, first)
+        answer = self._balancer.ask("POST", "/notifications", body, first)
         if answer.status_code == 409:  # _check_ended looks for the one that was
             self.counts["refused: known already"] += 1
             return None

@@ -19,14 +19,14 @@ from hacore.states import LIVE
 from tests import later_version
 from tests.crash.balancer import Balancer
 from tests.crash.sandbox import Sandbox
-from tests.e2e.clients import Hacore, now
+from tests.e2e.checks import DEAD
+from tests.e2e.clients import Hacore, notification
 from tests.e2e.daemons import wait_for
 from tests.e2e.deployment import Deployment
 from tests.e2e.reporting import Figures
 from tests.scaleout.conftest import APIS, CAPACITY, DYING, ENGINES, SPARE, wait_for_uwsgi
 
 ROUNDS = 2  # before the database is expanded, and after it
-_DEAD = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
 _END_S = 120.0
 
 
@@ -50,13 +50,8 @@ class Rack:
         :param first: number of the API that is asked first.
         """
         self._sandbox.kill(host)
-        body = {
-            "type": "COMPUTE_HOST",
-            "hostname": host,
-            "generated_time": now(),
-            "payload": _DEAD,
-        }
-        answer = self._balancer.ask("POST", "/notifications", {"notification": body}, first)
+        body = notification("COMPUTE_HOST", host, DEAD)
+        answer = self._balancer.ask("POST", "/notifications", body, first)
         if answer.status_code == 409:  # an earlier try was accepted; `recoveries` looks for it
             self.counts["accepted, but the answer was lost"] += 1
             return
