@@ -112,7 +112,8 @@ recovery = [
         "verify_interval",
         default=1.0,
         min=0.05,
-        help="Seconds between two looks at Nova while waiting for it.",
+        help="Seconds between two looks at Nova while waiting for it; more where evacuations take "
+        "longer than three of them.",
     ),
     cfg.IntOpt(
         "wait_period_after_service_update",

@@ -7,7 +7,7 @@ migration records, never from what the call seemed to return.
 
 One thread (`Evacuation.run`) decides; the calls for single instances run on a
 pool that all recoveries of the process share.  An instance is *in flight* from
-its evacuate call to the verdict.
+when the window has a place for it until Nova has ended its evacuation.
 """
 
 import collections
@@ -33,6 +33,8 @@ _CLOCK_SLACK = datetime.timedelta(hours=1)
 #: Age at which what the step before has listed is used: an instance that waits
 #: for its turn is called by what was listed longer ago than that.
 _LISTING_AGE_S = 5.0
+#: Looks in the time that an evacuation takes; more only keep a slow Nova from its work.
+_LOOKS = 3
 
 
 class Pool(Protocol):
@@ -71,6 +73,7 @@ class Evacuation:
         self._most = recovery.conf.host_failure_recovery_threads
         self._refusals = recovery.nova.refusals
         self._waiting: collections.deque[Move] = collections.deque()
+        self._starting: collections.deque[tuple[float, Move]] = collections.deque()  # and when
         self._flights: list[_Flight] = []
         self._landed: list[tuple[Move, Verdict, float]] = []
         self._settling: list[Any] = []
@@ -84,7 +87,7 @@ class Evacuation:
         try:
             self._begin()
             looked = self._clock.monotonic()
-            while self._waiting or self._flights:
+            while self._waiting or self._starting or self._flights:
                 self._dispatch()
                 self._settle()  # second: these are back, and the next ones are not
                 self._pause(looked)
@@ -132,13 +135,20 @@ class Evacuation:
     # ----------------------------------------------------------- dispatch
 
     def _dispatch(self) -> None:
-        while self._waiting and self._window.take(self._in_flight(), self._most):
-            move = self._waiting.popleft()
+        """Give out the places of the window, and start what is due."""
+        now = self._clock.monotonic()
+        while self._waiting:
+            start = self._window.take(self._in_flight(), self._most, now)
+            if start is None:
+                break
+            self._starting.append((start, self._waiting.popleft()))
+        while self._starting and self._starting[0][0] <= now:
+            move = self._starting.popleft()[1]
             call = self._pool.submit(self._start, move) if self._needs_call(move) else None
             self._flights.append(_Flight(move, call, self._clock.monotonic()))
 
     def _in_flight(self) -> int:
-        return sum(not flight.arrived for flight in self._flights)
+        return len(self._starting) + sum(not flight.arrived for flight in self._flights)
 
     def _start(self, move: Move) -> tuple[Verdict | None, float]:
         """Call; return what `Mover.start` does, and when; runs on the pool."""
@@ -150,14 +160,30 @@ class Evacuation:
     # -------------------------------------------------------------- watch
 
     def _pause(self, looked: float) -> None:
-        """Wait until a verify_interval after the last look; half of it if that took longer."""
-        interval_s = self._recovery.conf.verify_interval
+        """Wait until the next look; meanwhile start what is due."""
+        look_at = self._clock.monotonic() + self._until_look_s(looked)
+        while self._starting and self._starting[0][0] < look_at:
+            self._wait_until(self._starting[0][0])
+            self._dispatch()
+        self._wait_until(look_at)
+
+    def _wait_until(self, moment: float) -> None:
+        self._recovery.guard.wait(max(0.0, moment - self._clock.monotonic()))
+
+    def _until_look_s(self, looked: float) -> float:
+        """Seconds to the next look: an interval after the last one, or half of it if that is over.
+
+        The interval is a verify_interval, or longer where evacuations take long.
+        """
+        interval_s: float = self._recovery.conf.verify_interval
+        interval_s = max(interval_s, (self._window.least_s or 0.0) / _LOOKS)
         over_s = self._clock.monotonic() - looked
-        self._recovery.guard.wait(max(interval_s / 2, interval_s - over_s))
+        return max(interval_s / 2, interval_s - over_s)
 
     def _watch(self) -> None:
-        """Read Nova's records once, for all, and settle what has come to an end."""
+        """Read Nova's records once, for all, and take in what has come to an end."""
         asked = self._clock.monotonic()
+        unconfirmed = self._arrived()
         # unchanged ones need not be read: nothing but a change ends an evacuation
         self._read_records(self._recovery.claim.created_at - _CLOCK_SLACK)
         for flight in self._flights:
@@ -165,8 +191,9 @@ class Evacuation:
                 self._answer(flight)
             self._arrive(flight)
         self._dispatch()  # before the list, which takes its time in a Nova that is busy
-        remaining: frozenset[str] = frozenset()
-        if any(self._is_done(flight) for flight in self._flights):
+        remaining: frozenset[str] | None = None
+        # while others fly, a list at every second look serves the arrivals of both
+        if unconfirmed or (self._arrived() and not self._under_way()):
             remaining = self._nova.uuids_on(self._host)
         # time in which Nova did not answer is not the instances' time
         now = self._clock.monotonic()
@@ -184,6 +211,16 @@ class Evacuation:
         if self._nova.refusals > self._refusals:
             self._window.overloaded()
         self._refusals = self._nova.refusals
+
+    def _arrived(self) -> bool:
+        """Whether Nova says of some that they are done."""
+        return any(flight.arrived for flight in self._flights)
+
+    def _under_way(self) -> bool:
+        """Whether Nova has some yet to end."""
+        return bool(self._starting) or any(
+            not flight.arrived and self._verdict(flight, None) is None for flight in self._flights
+        )
 
     def _arrive(self, flight: _Flight) -> None:
         """Where Nova says done, make room for the next one."""
@@ -214,14 +251,20 @@ class Evacuation:
         record = self._record_of(flight.move)
         return record is not None and record.status in EVACUATED
 
-    def _verdict(self, flight: _Flight, remaining: frozenset[str]) -> Verdict | None:
-        """Return what became of it, or None.  `remaining`: who Nova says is on the host yet."""
+    def _verdict(self, flight: _Flight, remaining: frozenset[str] | None) -> Verdict | None:
+        """Return what became of it, or None.
+
+        :param remaining: who Nova says is on the host yet; None: it was not asked.
+        """
         if flight.call is not None or flight.decided is not None:
             return flight.decided
         record = self._record_of(flight.move)
-        # in `remaining`: Nova writes the new host down a moment later
-        if self._is_done(flight) and flight.move.instance_uuid not in remaining:
-            return Verdict(MoveStatus.SUCCEEDED, record.dest_host if record else None)
+        if self._is_done(flight):
+            if remaining is None:
+                return None
+            # else Nova has yet to write the new host down, which it does a moment later
+            if flight.move.instance_uuid not in remaining:
+                return Verdict(MoveStatus.SUCCEEDED, record.dest_host if record else None)
         if record is not None and record.status in NOT_EVACUATED:
             return Verdict(MoveStatus.FAILED)
         if flight.unknown and record is None:

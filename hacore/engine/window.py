@@ -10,6 +10,9 @@ grows while few are queued and shrinks while many are, so it follows a Nova that
 slows down or speeds up.  One window serves all recoveries of an engine; the
 windows of several engines settle beside each other, for each sees the queue
 that the others make.
+
+Starts are spread (TCP calls it pacing): Nova works on all at a time, so that what
+starts together ends together, and Nova idles until that has been seen.
 """
 
 import logging
@@ -30,25 +33,31 @@ _FORGET = 1.002
 _NEWEST = 0.2
 #: Verdicts before the average means something.
 _FIRST = 3
+#: Seconds that an evacuation is taken to last until some have ended.
+_UNKNOWN_S = 3.0
+#: As many may start together; others follow one by one.
+_TOGETHER = 3
 
 
 class Window:
     """The window of one engine; used by the threads of all its recoveries.
 
-    :param interval_s: between two looks at Nova: by half of it, on average, a
-        verdict is seen late, which is no waiting of Nova's.
+    :param interval_s: between two looks at Nova, at least: by half of it, on
+        average, a verdict is seen late, which is no waiting of Nova's.  Where looks
+        are rarer, the rest counts as waiting.
     """
 
     def __init__(self, interval_s: float) -> None:
         self._lock = threading.Lock()
         self._late_s = interval_s / 2
         self._size = START
-        self._least_s = float("inf")
+        self._least_s: float | None = None
         self._usual_s: float | None = None
         self._verdicts = 0
         self._limits = False  # somebody has waited for room since there was some
         self._recoveries = 0
         self._in_flight = 0
+        self._next_start = float("-inf")  # monotonic
 
     @property
     def size(self) -> float:
@@ -66,21 +75,38 @@ class Window:
             self._recoveries -= 1
             self._in_flight -= in_flight
 
-    def take(self, mine: int, most: int) -> bool:
-        """Whether a recovery with `mine` in flight may start another, and count it.
+    @property
+    def least_s(self) -> float | None:
+        """How long evacuations take when they take least, on average; None: not known yet."""
+        return self._least_s
+
+    def take(self, mine: int, most: int, now: float) -> float | None:
+        """Let a recovery with `mine` in flight start another, and count it.
 
         Its share is always free to it, so that no host starves; what others
         leave free it may have too.
 
         :param most: that one recovery may have in flight.
+        :param now: monotonic time.
+
+        Returns when to start it, `now` or soon; None when there is no room.
         """
         with self._lock:
             share = max(1.0, self._size / max(1, self._recoveries))
             self._limits = mine >= share and self._in_flight >= self._size
             if mine >= most or self._limits:
-                return False
+                return None
             self._in_flight += 1
-            return True
+            return self._start_at(now)
+
+    def _start_at(self, now: float) -> float:
+        """Return when the one just taken may start: with a few others, or one by one."""
+        taking_s = self._least_s if self._least_s is not None else _UNKNOWN_S
+        apart_s = taking_s / self._size
+        start = max(self._next_start, now - (_TOGETHER - 1) * apart_s)
+        # shares may be more than the window: no start waits for long
+        self._next_start = min(start + apart_s, now + taking_s / 2)
+        return max(start, now)
 
     def add(self) -> None:
         """Count one that is in flight already."""
@@ -104,7 +130,8 @@ class Window:
             self._verdicts += 1
             if self._verdicts < _FIRST:
                 return
-            self._least_s = least = min(self._least_s * _FORGET, usual)
+            least = usual if self._least_s is None else min(self._least_s * _FORGET, usual)
+            self._least_s = least
             # shorter than it may be seen late: perhaps no waiting at all
             waiting = max(0.0, usual - least - self._late_s)
             queued = self._size * waiting / (usual + self._late_s)

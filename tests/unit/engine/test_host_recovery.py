@@ -80,6 +80,21 @@ def test_calls_per_instance_are_few(world: World) -> None:
     assert world.calls("POST", "/auth/tokens") == 1
 
 
+def test_looks_are_few_where_evacuations_take_long(world: World) -> None:
+    vars(world.cloud.settings)["spawn_s"] = 20.0
+    world.boot(50)
+    world.kill()
+    uuid = world.notify()
+    world.control("DELETE", "/requests")
+    begun = world.clock.monotonic()
+    world.engine()
+    world.recover(uuid)
+    looks = world.calls("GET", "/os-migrations")
+    # once a second in the first twenty, then three times in twenty
+    assert looks < 20 + (world.clock.monotonic() - begun - 20) / 4
+    assert world.calls("GET", "/servers") <= looks / 2  # they confirm what two looks have seen
+
+
 # ----------------------------------------------------------- what is acted on
 
 

@@ -31,8 +31,8 @@ def drive(window: Window, nova: FakeNova, seconds: int, begin: float = 0) -> lis
     sizes, flights = [], []
     now = begin
     while now < begin + seconds:
-        while window.take(len(flights), MOST):
-            flights.append((now, nova.evacuate(now)))
+        while (start := window.take(len(flights), MOST, now)) is not None:
+            flights.append((start, nova.evacuate(start)))
         now += 1.0
         for flight in [flight for flight in flights if flight[1] <= now]:
             flights.remove(flight)
@@ -82,29 +82,67 @@ def test_refusals_halve_it_down_to_one(window: Window) -> None:
     assert window.size == 1
 
 
+def takes(window: Window, mine: int, most: int = MOST) -> bool:
+    """Whether a recovery with `mine` in flight may have another."""
+    return window.take(mine, most, 0.0) is not None
+
+
 def test_a_recovery_has_its_share_and_what_others_leave(window: Window) -> None:
     mine = 0
-    while window.take(mine, MOST):
+    while takes(window, mine):
         mine += 1
     assert mine == START
     window.enter()
-    assert [window.take(n, MOST) for n in range(4)] == [True, True, True, False]
+    assert [takes(window, n) for n in range(4)] == [True, True, True, False]
     for _ in range(mine):
         window.give_back()
     window.leave(0)
     others = 3
-    while window.take(others, MOST):
+    while takes(window, others):
         others += 1
     assert others == START
 
 
 def test_no_recovery_has_more_than_the_most(window: Window) -> None:
-    assert not window.take(2, most=2)
+    assert not takes(window, 2, most=2)
 
 
 def test_what_is_in_flight_when_a_recovery_ends_is_not_counted_any_more(window: Window) -> None:
     for number in range(6):
-        assert window.take(number, MOST)
+        assert takes(window, number)
     window.leave(6)
     window.enter()
-    assert window.take(0, MOST)
+    assert takes(window, 0)
+
+
+def starts(window: Window, count: int, now: float) -> list[float]:
+    """Return when `count` recoveries with nothing in flight may start one each."""
+    made = [window.take(0, MOST, now) for _ in range(count)]
+    return [start for start in made if start is not None]
+
+
+def test_a_few_start_together_and_others_follow(window: Window) -> None:
+    first = starts(window, 6, now=100.0)
+    assert first[:3] == [100.0] * 3
+    assert 100.0 < first[3] < first[4] < first[5] <= 101.5
+    for _ in range(6):
+        window.give_back()
+    # what has ended together does not start together again
+    again = starts(window, 6, now=110.0)
+    assert again[:3] == [110.0] * 3
+    assert 110.0 < again[3] < again[4] < again[5] <= 111.5
+
+
+def test_starts_follow_faster_where_evacuations_take_less_time(window: Window) -> None:
+    for _ in range(20):
+        window.took(0.8, MOST)
+    first = starts(window, 6, now=100.0)
+    assert 100.0 < first[3] < first[5] < 100.2
+
+
+def test_no_start_waits_for_long_however_many_there_are(window: Window) -> None:
+    for _ in range(39):
+        window.enter()
+    first = starts(window, 40, now=100.0)
+    assert len(first) == 40
+    assert max(first) <= 101.5
