@@ -8,8 +8,9 @@ own.  hacore runs as two engines and an API with two processes, with nothing tun
 the row says so.  The cloud is reset before each row, and Nova sees the host as down before
 the failure is reported.
 
-Promised is in each row: every instance active on another host, evacuated once by Nova's
-own records and unlocked, one succeeded move for each, and the notification `finished`.
+Promised is in each row: every instance active on another host and unlocked, evacuated
+once by Nova's own records (those that Nova failed are done again), one succeeded move for
+each, and the notification `finished`.
 The seconds are from the acceptance of the notification to that, by hacore's own times.
 The exit status is 1 when a row is not as promised.
 """
@@ -32,7 +33,6 @@ import requests
 
 from tests.e2e.checks import DEAD, check_all_moved
 from tests.e2e.clients import notification, seconds
-from tests.e2e.daemons import wait_for
 from tests.e2e.ministack import Ministack
 from tests.e2e.outages import (
     Outage,
@@ -51,7 +51,6 @@ HOST, OTHER_HOST = "compute1", "compute2"
 #: A recovery that failed is tried again after two minutes, twice.
 PATIENCE_S = 600.0
 SHORT_LEASE_S = 10
-_ENDED = frozenset({"finished", "failed", "ignored"})
 
 
 @dataclasses.dataclass
@@ -107,7 +106,10 @@ def conclude(
     :param uuids: of the notifications, by host.
     """
     everybody = [uuid for of_host in instances.values() for uuid in of_host]
-    rows = {host: _wait_until_ended(world, uuid, remarks) for host, uuid in uuids.items()}
+    rows = {}
+    for host, uuid in uuids.items():
+        rows[host], failed = world.hacore.follow(uuid, PATIENCE_S)
+        remarks += [f"for a while error: {message}" for message in failed]
     broken = None
     try:
         for host, row in rows.items():
@@ -119,8 +121,7 @@ def conclude(
         each.vm_state == "active" and each.task_state is None and each.host not in instances
         for each in seen.values()
     )
-    records = world.real.evacuations()
-    times = Counter(len(records.get(uuid, ())) for uuid in everybody)
+    times = Counter(world.real.evacuated_times(everybody).values())
     once = "each evacuated once"
     if set(times) != {1}:
         once = ", ".join(f"{count} evacuated {number} times" for number, count in times.items())
@@ -128,19 +129,6 @@ def conclude(
     outcome = f"{back} of {len(everybody)} recovered, {once}, {locked or 'none'} locked"
     remarks += [f"{row['status']}: {row['message']}" for row in rows.values()]
     return Row(outcome, broken, [seconds(row) for row in rows.values()], remarks)
-
-
-def _wait_until_ended(world: World, uuid: str, remarks: list[str]) -> Any:
-    """The notification once nothing more will be done; says what failed on the way."""
-
-    def ended() -> Any:
-        row = world.hacore.notification(uuid)
-        failed = f"for a while {row['status']}: {row['message']}"
-        if row["status"] == "error" and failed not in remarks:
-            remarks.append(failed)
-        return row if row["status"] in _ENDED else None
-
-    return wait_for(f"notification {uuid} to end", ended, PATIENCE_S, 0.5)
 
 
 def _complaints(world: World) -> list[str]:

@@ -13,7 +13,10 @@ import requests
 
 from tests.e2e.daemons import wait_for
 
-ENDED = frozenset({"finished", "failed", "error", "ignored"})
+#: Nothing more will be done.
+_OVER = frozenset({"finished", "failed", "ignored"})
+#: Or another attempt is waited for.
+_ENDED = _OVER | {"error"}
 
 
 def now() -> str:
@@ -140,9 +143,21 @@ class Hacore:
 
         def ended() -> Any:
             row = self.notification(uuid)
-            return row if row["status"] in ENDED else None
+            return row if row["status"] in _ENDED else None
 
         return wait_for(f"notification {uuid} to end", ended, timeout_s)
+
+    def follow(self, uuid: str, timeout_s: float) -> tuple[Any, list[str]]:
+        """The notification, once nothing more will be done, and what failed attempts said."""
+        failed: list[str] = []
+
+        def over() -> Any:
+            row = self.notification(uuid)
+            if row["status"] == "error" and row["message"] not in failed:
+                failed.append(row["message"])
+            return row if row["status"] in _OVER else None
+
+        return wait_for(f"the last attempt for notification {uuid}", over, timeout_s), failed
 
 
 def seconds(notification: Mapping[str, Any]) -> float:

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from novaclient import client as nova_client
 from tests.e2e.daemons import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Statuses of a migration that came to nothing.
+_FAILED = frozenset({"failed", "error"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,3 +155,11 @@ class Ministack:
         for record in self.nova.migrations.list(migration_type="evacuation"):
             found.setdefault(record.instance_uuid, []).append(record)
         return found
+
+    def evacuated_times(self, instances: Collection[str]) -> dict[str, int]:
+        """How often each, but for those that came to nothing and are to be done again."""
+        records = self.evacuations()
+        return {
+            uuid: sum(record.status not in _FAILED for record in records.get(uuid, ()))
+            for uuid in instances
+        }
