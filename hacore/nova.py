@@ -233,6 +233,13 @@ class Nova:
         """Get a token and agree on a microversion; nothing else needs this to be called."""
         _ = self._client
 
+    def keep_token(self) -> None:
+        """Get a token if there is none that lasts for two minutes; one try."""
+        try:
+            self._session.get_auth_headers()
+        except ks_exc.ClientException as exc:
+            raise _translated(exc, "log in to Keystone") from exc
+
     @property
     def microversion(self) -> str:
         """The microversion that was agreed on."""

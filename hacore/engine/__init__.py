@@ -3,5 +3,5 @@
 
 ``service`` starts and stops, ``queue`` claims and renews, ``recovery`` does one
 claim from beginning to end, ``flows`` makes taskflow flows of the configured
-lists, ``evacuation`` moves the instances of a host.
+lists, ``evacuation`` moves the instances of a host, ``login`` keeps a token.
 """

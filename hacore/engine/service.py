@@ -13,6 +13,7 @@ from hacore.clock import Clock
 from hacore.db.engine import Database
 from hacore.db.services import Presence
 from hacore.engine.flows import Flows
+from hacore.engine.login import stay_logged_in
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.nova import Nova
@@ -47,10 +48,12 @@ class Engine:
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")
+        self._stopped = threading.Event()
+        nova = Nova(conf, clock=self._clock)
         recoverer = Recoverer(
             conf,
             self._db,
-            Nova(conf, clock=self._clock),
+            nova,
             self._clock,
             Flows(conf),
             self._calls,
@@ -65,6 +68,12 @@ class Engine:
                 target=self._queue.keep_leases,
                 args=(self._is_alive,),
                 name="leases",
+                daemon=True,
+            ),
+            threading.Thread(
+                target=stay_logged_in,
+                args=(nova, self._clock, self._stopped),
+                name="login",
                 daemon=True,
             ),
         ]
@@ -86,6 +95,7 @@ class Engine:
             return
         self._notify("STOPPING=1")
         LOG.info("engine is stopping")
+        self._stopped.set()
         ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
             LOG.warning("some recoveries did not stop in time; their leases will run out")

@@ -1,37 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The Nova gateway, against the sandbox."""
 
-import random
-from collections.abc import Callable
-
 import pytest
 from oslo_config import cfg
 
 from hacore import errors
 from hacore.nova import Nova
 from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.settings import PRESETS, Settings
-from tests.simulation import Simulation
-from tests.world import SandboxAdapter, log_in
-
-MakeNova = Callable[..., tuple[Nova, Cloud, Rest, Simulation]]
-
-
-@pytest.fixture
-def make_nova(conf: cfg.ConfigOpts) -> MakeNova:
-    """Returns a gateway to a new cloud, with the settings that are given."""
-
-    def make(**settings: object) -> tuple[Nova, Cloud, Rest, Simulation]:
-        log_in(conf)
-        clock = Simulation()
-        instant = PRESETS["instant"]
-        cloud = Cloud(clock, Settings(**{**vars(instant), **settings}), seed=1)  # type: ignore[arg-type]
-        rest = Rest(cloud)
-        nova = Nova(conf, clock=clock, rng=random.Random(1), http=SandboxAdapter(rest, clock))
-        return nova, cloud, rest, clock
-
-    return make
+from tests.unit.conftest import MakeNova
+from tests.world import SandboxAdapter
 
 
 def fault(cloud: Cloud, **rule: object) -> None:
