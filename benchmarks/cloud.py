@@ -83,19 +83,23 @@ def sandbox(kind: Sequence[str], hosts: int, each: int) -> Iterator[Sandbox]:
 class Hacore:
     """hacore on a cloud: an API and `engines` engines, and a segment of `hosts`.
 
+    :param login: at Keystone.
     :param options: of [DEFAULT].
+    :param token: of whom its API is used by.
     """
 
     def __init__(
         self,
         folder: Path,
-        cloud: Sandbox,
+        login: Mapping[str, str],
         hosts: Sequence[str],
         engines: int = 1,
         options: Mapping[str, Any] | None = None,
+        token: str = "any",
     ) -> None:
+        self._token = token
         default = {"verify_interval": 1.0, "auth_strategy": "noauth2", **(options or {})}
-        self.deployment = Deployment(folder / "hacore", cloud.login, {"DEFAULT": default})
+        self.deployment = Deployment(folder / "hacore", login, {"DEFAULT": default})
         self.deployment.start_api(under="gunicorn")
         self.deployment.wait_for_api()
         for number in range(engines):
@@ -114,7 +118,7 @@ class Hacore:
         answer = requests.request(
             method,
             f"{self.deployment.url}/v1{path}",
-            headers={"X-Auth-Token": "a", "OpenStack-API-Version": "instance-ha 1.3"},
+            headers={"X-Auth-Token": self._token, "OpenStack-API-Version": "instance-ha 1.3"},
             json=body or None,
             timeout=60,
         )
@@ -145,14 +149,15 @@ class Hacore:
 
 @contextlib.contextmanager
 def hacore(
-    cloud: Sandbox,
+    login: Mapping[str, str],
     hosts: Sequence[str],
     engines: int = 1,
     options: Mapping[str, Any] | None = None,
+    token: str = "any",
 ) -> Iterator[Hacore]:
     """hacore until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Hacore(Path(folder), cloud, hosts, engines, options)
+        made = Hacore(Path(folder), login, hosts, engines, options, token)
         try:
             yield made
         finally:

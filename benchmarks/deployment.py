@@ -9,18 +9,16 @@ import contextlib
 import os
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import requests
-import sqlalchemy as sa
 from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore.db import hosts, schema, segments
 from hacore.db.engine import Database
-from tests.conftest import SERVERS
+from tests import databases
 from tests.e2e.daemons import Daemon, wait_for
 from tests.e2e.deployment import RABBITMQ
 from tests.servers import free_port
@@ -53,18 +51,11 @@ def database(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder}/hacore.sqlite"
         return
-    system = "/postgres" if kind == "postgresql" else ""
-    server = sa.create_engine(SERVERS[kind] + system, isolation_level="AUTOCOMMIT")
-    name = f"hacore_benchmark_{uuid.uuid4().hex[:12]}"
-    with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    server, name = databases.SERVERS[kind], databases.name()
     try:
-        yield f"{SERVERS[kind]}/{name}"
+        yield databases.create(server, name)
     finally:
-        force = " WITH (FORCE)" if kind == "postgresql" else ""
-        with server.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
-        server.dispose()
+        databases.drop(server, name)
 
 
 class Deployment:

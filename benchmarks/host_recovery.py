@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How fast a dead host's instances are back: hacore against a bare script, on real Nova.
+"""How fast a dead host's instances are back: hacore against a bare script.
 
-    python -m benchmarks.host_recovery [--instances 50] [--pairs 5]
+    python -m benchmarks.host_recovery [--sandbox] [--instances 50] [--pairs 5]
 
-Needs ministack (tools/ministack/ministack up), MariaDB and RabbitMQ.  Each pair
-is measured in turn, on a cloud that is reset before: Nova already sees the host
-as down when the time starts.
+On a real Nova (tools/ministack/ministack up), or on a simulated one that does 2.3
+evacuations a second; with MariaDB and RabbitMQ.  Each pair is measured in turn, on
+a cloud that is reset before: Nova already sees the host as down when the time starts.
 
 floor:  fires all evacuate calls from 20 threads and does nothing else;
 hacore: from the POST of the notification to its status `finished`, by the time that the API
@@ -13,25 +13,28 @@ hacore: from the POST of the notification to its status `finished`, by the time 
 
 The floor ends when a list, asked for every 0.5 s, shows no instance on the dead host
 any more.  When each instance was back is read from Nova's own records afterwards, in
-both.  Requests are counted in the access logs of Nova's API and of Keystone.
+both.  Requests are counted where they arrive: in the access logs of Nova's API and of
+Keystone, or by the sandbox.
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import datetime
 import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 
-from tests.e2e.deployment import Deployment
+from benchmarks.cloud import SMALL, Hacore, Sandbox, hacore, sandbox
 from tests.e2e.ministack import Ministack
 
 HOST = "compute1"
@@ -41,18 +44,78 @@ LOOK_S = 0.5
 
 
 @dataclasses.dataclass
-class Result:
-    """Seconds, and requests where they were counted."""
+class Requests:
+    """What hacore asked for.
+
+    :ivar nova: by method and path.
+    :ivar first_call_at: when the first evacuate call came in, where the server says so.
+    """
+
+    nova: Counter[str]
+    keystone: int
+    first_call_at: float | None = None
+
+
+class Counting(Protocol):
+    """Counts where requests arrive, from when it is made."""
+
+    def requests(self) -> Requests:
+        """Those of hacore so far."""
+
+
+@dataclasses.dataclass
+class Scene:
+    """A host that has died, as Nova sees, and the instances on it.
+
+    :ivar nova: its client, as an administrator.
+    :ivar login: of hacore.
+    :ivar token: of who reports the failure.
+    """
+
+    nova: Any
+    login: dict[str, Any]
+    token: str
+    instances: list[str]
+    start_counting: Callable[[], Counting]
+
+
+@dataclasses.dataclass
+class Times:
+    """Seconds until all are back, and until one is on average."""
 
     total_s: float
     mean_back_s: float
-    first_call_s: float | None = None
-    nova_requests: dict[str, int] = dataclasses.field(default_factory=dict)
-    keystone_requests: int = 0
+
+
+# --------------------------------------------------------------------- clouds
+
+
+@contextlib.contextmanager
+def real(count: int) -> Iterator[Scene]:
+    """On ministack."""
+    try:
+        cloud = Ministack()
+    except (OSError, requests.RequestException, subprocess.SubprocessError) as exc:
+        sys.exit(f"ministack does not answer ({exc}); run: tools/ministack/ministack up")
+    cloud.reset()
+    instances = cloud.boot(count, HOST)
+    cloud.kill(HOST)
+    cloud.run("wait-down", HOST)
+    try:
+        yield Scene(
+            nova=cloud.nova,
+            login=cloud.login("instanceha"),
+            token=str(cloud.session.get_token()),
+            instances=instances,
+            start_counting=lambda: AccessLogs(cloud),
+        )
+    finally:
+        cloud.reset()
+        cloud.close()
 
 
 class AccessLogs:
-    """Requests since `start`, by user agent, as the servers wrote them down."""
+    """What Nova's API and Keystone write down."""
 
     def __init__(self, cloud: Ministack) -> None:
         # the access log lies beside the log that `ministack logs` names
@@ -62,138 +125,115 @@ class AccessLogs:
         }
         self._offsets = {name: path.stat().st_size for name, path in self._files.items()}
 
-    def of_hacore(self, name: str) -> list[dict[str, Any]]:
-        """Lines of requests that hacore sent."""
+    def requests(self) -> Requests:
+        nova = self._read("nova-api")
+        kinds: Counter[str] = Counter()
+        for line in nova:
+            path = line["u"].partition("?")[0].split("/v2.1")[-1].split("/")
+            kinds[f"{line['m']} {'/'.join(part for part in path if len(part) < 30)}"] += 1
+        # a lock answers 202, an evacuate call 200; t: when the request came in, ms
+        first_ms = min(
+            line["t"] for line in nova if line["u"].endswith("/action") and line["s"] == 200
+        )
+        return Requests(kinds, len(self._read("keystone")), first_ms / 1000)
+
+    def _read(self, name: str) -> list[dict[str, Any]]:
         with self._files[name].open("rb") as file:
             file.seek(self._offsets[name])
             lines = [json.loads(line) for line in file.read().decode().splitlines()]
+        # the user agent
         return [line for line in lines if line["ua"].startswith(("hacore", "python-novaclient"))]
 
 
-def prepare(cloud: Ministack, count: int) -> list[str]:
-    """A dead host with instances on it, which Nova sees as down."""
-    cloud.reset()
-    instances = cloud.boot(count, HOST)
-    cloud.kill(HOST)
-    cloud.run("wait-down", HOST)
-    return instances
+@contextlib.contextmanager
+def simulated(count: int) -> Iterator[Scene]:
+    """On the sandbox, with four hosts."""
+    with sandbox(SMALL, 4, count) as cloud:
+        instances = cloud.servers_of(HOST)
+        cloud.kill([HOST])
+        yield Scene(
+            nova=cloud.nova,
+            login=cloud.login,
+            token=str(cloud.session.get_token()),
+            instances=instances,
+            start_counting=lambda: Arrivals(cloud),
+        )
 
 
-def measure_floor(cloud: Ministack, count: int) -> Result:
+class Arrivals:
+    """What the sandbox has counted; only hacore asks."""
+
+    def __init__(self, cloud: Sandbox) -> None:
+        self._cloud = cloud
+        cloud.control("DELETE", "/requests")
+
+    def requests(self) -> Requests:
+        nova: Counter[str] = Counter()
+        for row in self._cloud.control("GET", "/requests")["requests"]:
+            if row["service"] == "compute":
+                nova[f"{row['method']} {row['route']}"] += row["count"]
+        return Requests(nova, self._cloud.requests_to("identity"))
+
+
+# ------------------------------------------------------------------- measured
+
+
+def measure_floor(scene: Scene) -> Times:
     """Fire everything, wait."""
-    instances = prepare(cloud, count)
     started, started_at = time.monotonic(), time.time()
     with concurrent.futures.ThreadPoolExecutor(FLOOR_THREADS) as pool:
-        list(pool.map(cloud.nova.servers.evacuate, instances))
-    while _left(cloud):
+        list(pool.map(scene.nova.servers.evacuate, scene.instances))
+    query = {"host": HOST, "all_tenants": 1}
+    while scene.nova.servers.list(detailed=False, search_opts=query, limit=1000):
         if time.monotonic() - started > PATIENCE_S:
             sys.exit(f"instances are on {HOST} still after {PATIENCE_S:g} s")
         time.sleep(LOOK_S)
-    return Result(time.monotonic() - started, mean_back_s(cloud, instances, started_at))
+    return Times(time.monotonic() - started, mean_back_s(scene, started_at))
 
 
-def _left(cloud: Ministack) -> bool:
-    query = {"host": HOST, "all_tenants": 1}
-    return bool(cloud.nova.servers.list(detailed=False, search_opts=query, limit=1000))
-
-
-def mean_back_s(cloud: Ministack, instances: list[str], started_at: float) -> float:
+def mean_back_s(scene: Scene, started_at: float) -> float:
     """Seconds from `started_at` until Nova ended an instance's evacuation, on average."""
-    records = cloud.evacuations()
-    ends = [max(record.updated_at for record in records[uuid]) for uuid in instances]
-    utc = [datetime.datetime.fromisoformat(end).replace(tzinfo=datetime.UTC) for end in ends]
+    ends: dict[str, str] = {}
+    for record in scene.nova.migrations.list(migration_type="evacuation"):
+        ends[record.instance_uuid] = max(record.updated_at, ends.get(record.instance_uuid, ""))
+    utc = [
+        datetime.datetime.fromisoformat(ends[uuid]).replace(tzinfo=datetime.UTC)
+        for uuid in scene.instances
+    ]
     # Nova cuts its times to seconds
     return statistics.mean(end.timestamp() + 0.5 - started_at for end in utc)
 
 
-def measure_hacore(cloud: Ministack, count: int) -> Result:
-    """Post, wait for `finished`."""
-    instances = prepare(cloud, count)
-    with tempfile.TemporaryDirectory() as folder:
-        hacore = Deployment(
-            Path(folder), cloud.login("instanceha"), {"DEFAULT": {"verify_interval": 1.0}}
-        )
-        try:
-            hacore.start_api(under="gunicorn")
-            hacore.wait_for_api()
-            hacore.start_engine().wait_until_it_says("is ready", 60)
-            return _recover(cloud, hacore, instances)
-        finally:
-            hacore.close()
-
-
-def _recover(cloud: Ministack, hacore: Deployment, instances: list[str]) -> Result:
-    headers = {
-        "X-Auth-Token": cloud.session.get_token(),
-        "OpenStack-API-Version": "instance-ha 1.3",
-    }
-
-    def call(method: str, path: str, **options: Any) -> Any:
-        answer = requests.request(
-            method, f"{hacore.url}/v1{path}", headers=headers, timeout=60, **options
-        )
-        answer.raise_for_status()
-        return answer.json()
-
-    segment = call(
-        "POST",
-        "/segments",
-        json={"segment": {"name": "s", "recovery_method": "auto", "service_type": "COMPUTE"}},
-    )["segment"]["uuid"]
-    call(
-        "POST",
-        f"/segments/{segment}/hosts",
-        json={"host": {"name": HOST, "type": "COMPUTE", "control_attributes": "SSH"}},
-    )
-    logs = AccessLogs(cloud)
-    started_at = time.time()
-    uuid = call(
-        "POST",
-        "/notifications",
-        json={
-            "notification": {
-                "type": "COMPUTE_HOST",
-                "hostname": HOST,
-                "generated_time": "2026-01-01T00:00:00",
-                "payload": {
-                    "event": "STOPPED",
-                    "host_status": "NORMAL",
-                    "cluster_status": "OFFLINE",
-                },
-            }
-        },
-    )["notification"]["notification_uuid"]
-    while (row := call("GET", f"/notifications/{uuid}")["notification"])["status"] in (
-        "new",
-        "running",
-    ):
-        time.sleep(LOOK_S)
+def measure_hacore(scene: Scene) -> tuple[Times, Requests, float | None]:
+    """Post, wait for `finished`; the last: seconds to the first evacuate call, if known."""
+    options = {"auth_strategy": "keystone"}
+    with hacore(scene.login, [HOST], options=options, token=scene.token) as made:
+        counting = scene.start_counting()
+        started_at = time.time()
+        row = _ended(made, made.notify("COMPUTE_HOST", HOST))
+        asked = counting.requests()
     finished = datetime.datetime.fromisoformat(row["updated_at"]).replace(tzinfo=datetime.UTC)
-    if row["status"] != "finished":
-        sys.exit(f"the recovery ended {row['status']}: {row['message']}")
-    requests_to_nova = logs.of_hacore("nova-api")
-    # a lock answers 202, an evacuate call 200; t: when the request came in, ms
-    first_ms = min(
-        line["t"] for line in requests_to_nova if line["u"].endswith("/action") and line["s"] == 200
-    )
-    kinds: dict[str, int] = {}
-    for line in requests_to_nova:
-        path = line["u"].partition("?")[0].split("/v2.1")[-1].split("/")
-        kind = f"{line['m']} {'/'.join(part for part in path if len(part) < 30)}"
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return Result(
-        finished.timestamp() - started_at,
-        mean_back_s(cloud, instances, started_at),
-        first_ms / 1000 - started_at,
-        kinds,
-        len(logs.of_hacore("keystone")),
-    )
+    times = Times(finished.timestamp() - started_at, mean_back_s(scene, started_at))
+    return times, asked, asked.first_call_at and asked.first_call_at - started_at
 
 
-def print_medians(floors: list[Result], ours: list[Result]) -> None:
+def _ended(made: Hacore, uuid: str) -> Any:
+    while True:
+        row = made.call("GET", f"/notifications/{uuid}")["notification"]
+        if row["status"] == "finished":
+            return row
+        if row["status"] not in ("new", "running"):
+            sys.exit(f"the recovery ended {row['status']}: {row['message']}")
+        time.sleep(LOOK_S)
+
+
+# ----------------------------------------------------------------------- told
+
+
+def print_medians(floors: list[Times], ours: list[Times]) -> None:
     """Of the times, and of what each pair's are to each other."""
 
-    def told(name: str, results: list[Result]) -> tuple[float, float]:
+    def told(name: str, results: list[Times]) -> tuple[float, float]:
         total_s = statistics.median(result.total_s for result in results)
         back_s = statistics.median(result.mean_back_s for result in results)
         print(f"median of {name}: {total_s:.1f} s, back after {back_s:.1f} s on average")
@@ -212,29 +252,29 @@ def print_medians(floors: list[Result], ours: list[Result]) -> None:
 def main() -> None:
     """Measure, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sandbox", action="store_true", help="on the simulated Nova")
     parser.add_argument("--instances", type=int, default=50)
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
-    try:
-        cloud = Ministack()
-    except (OSError, requests.RequestException, subprocess.SubprocessError) as exc:
-        sys.exit(f"ministack does not answer ({exc}); run: tools/ministack/ministack up")
-    floors, ours = [], []
+    stage = simulated if options.sandbox else real
+    floors: list[Times] = []
+    ours: list[Times] = []
     for number in range(options.pairs):
-        floors.append(measure_floor(cloud, options.instances))
-        ours.append(measure_hacore(cloud, options.instances))
-        floor, our = floors[-1], ours[-1]
-        nova = sum(our.nova_requests.values())
+        with stage(options.instances) as scene:
+            floor = measure_floor(scene)
+        with stage(options.instances) as scene:
+            our, asked, first_s = measure_hacore(scene)
+        floors.append(floor)
+        ours.append(our)
+        first = f", first call after {first_s:.2f} s" if first_s else ""
         print(
             f"pair {number + 1}: floor {floor.total_s:.1f} s (back after {floor.mean_back_s:.1f} s"
-            f" on average), hacore {our.total_s:.1f} s ({our.mean_back_s:.1f} s), first call "
-            f"after {our.first_call_s:.2f} s, {nova / options.instances:.2f} Nova requests per "
-            f"instance, {our.keystone_requests} Keystone requests",
+            f" on average), hacore {our.total_s:.1f} s ({our.mean_back_s:.1f} s){first}, "
+            f"{asked.nova.total() / options.instances:.2f} Nova requests per instance, "
+            f"{asked.keystone} Keystone requests\n  {dict(asked.nova)}",
             flush=True,
         )
-        print(f"  {our.nova_requests}", flush=True)
     print_medians(floors, ours)
-    cloud.reset()
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
     hosts = [f"compute{number}" for number in range(1, options.hosts + 1)]
     with (
         sandbox(SMALL, 20, options.instances // options.hosts) as cloud,
-        hacore(cloud, [*hosts, DEAD]) as made,
+        hacore(cloud.login, [*hosts, DEAD]) as made,
     ):
         victims = [(host, server) for host in hosts for server in cloud.servers_of(host)]
         victims.sort(key=lambda victim: victim[1])  # of one host after the other's

@@ -16,9 +16,6 @@ import statistics
 import time
 
 import sqlalchemy as sa
-from keystoneauth1 import session as keystone_session
-from keystoneauth1.identity import v3
-from novaclient import client as nova_client
 
 from benchmarks.cloud import LARGE, Hacore, Sandbox, hacore, sandbox, usage
 from tests.e2e.deployment import MYSQL
@@ -29,13 +26,11 @@ PATIENCE_S = 1200.0
 
 def measure_floor(cloud: Sandbox, dead: list[str]) -> float:
     """Fire everything, wait; seconds."""
-    session = keystone_session.Session(auth=v3.Password(**cloud.login))
-    nova = nova_client.Client("2.90", session=session, region_name="RegionOne")
     servers = [uuid for host in dead for uuid in cloud.servers_of(host)]
     cloud.kill(dead)
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(FLOOR_THREADS) as pool:
-        list(pool.map(nova.servers.evacuate, servers))
+        list(pool.map(cloud.nova.servers.evacuate, servers))
     while cloud.left_on(dead):
         time.sleep(0.2)
     return time.monotonic() - started
@@ -102,7 +97,7 @@ def main() -> None:
             print(f"floor: {measure_floor(cloud, dead):.1f} s", flush=True)
     with (
         sandbox(LARGE, options.hosts, options.instances) as cloud,
-        hacore(cloud, dead, options.engines) as made,
+        hacore(cloud.login, dead, options.engines) as made,
     ):
         measure_hacore(cloud, made, dead, options.dead * options.instances)
 

@@ -75,7 +75,7 @@ def measure(case: Case) -> Seen:
     hosts = [f"compute{number}" for number in range(1, case.hosts + 1)]
     with (
         sandbox(case.kind, 100, EACH) as cloud,
-        hacore(cloud, hosts, options={"debug": "true"}) as made,
+        hacore(cloud.login, hosts, options={"debug": "true"}) as made,
     ):
         cloud.kill(hosts)
         begun = datetime.datetime.now()  # noqa: DTZ005 - as the log has it
@@ -95,10 +95,13 @@ def measure(case: Case) -> Seen:
         for at, size in _SIZE.findall(text)
     ]
     flights = [
-        tuple((row[key] - begun_utc).total_seconds() for key in ("start_time", "end_time"))
+        (
+            (row["start_time"] - begun_utc).total_seconds(),
+            (row["end_time"] - begun_utc).total_seconds(),
+        )
         for row in rows
     ]
-    return Seen(case, sizes, flights)  # type: ignore[arg-type]  # pairs
+    return Seen(case, sizes, flights)
 
 
 def draw(seen: Sequence[Seen], path: Path) -> None:

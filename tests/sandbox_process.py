@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from keystoneauth1 import session as keystone_session
+from keystoneauth1.identity import v3
+from novaclient import client as nova_client
 
 from tests.e2e.daemons import Daemon
 
@@ -17,6 +20,8 @@ _CODE = "import sys; from hacore.cmd.sandbox import main; sys.exit(main())"
 class SandboxProcess:
     """A simulated cloud.
 
+    :ivar login: of hacore's user, who is an administrator.
+    :ivar session: of that user; `nova` is Nova's client with it.
     :param options: of ``hacore-sandbox serve``.
     """
 
@@ -29,7 +34,7 @@ class SandboxProcess:
         self.url = found[1]
         self._http = requests.Session()
         self._http.trust_env = False
-        self.login = {
+        self.login: dict[str, Any] = {
             "auth_url": f"{self.url}/identity/v3",
             "username": "hacore",
             "password": "hacore",
@@ -37,6 +42,8 @@ class SandboxProcess:
             "user_domain_id": "default",
             "project_domain_id": "default",
         }
+        self.session = keystone_session.Session(auth=v3.Password(**self.login), session=self._http)
+        self.nova: Any = nova_client.Client("2.90", session=self.session, region_name="RegionOne")
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         """Call the control API; `path` begins with a slash."""

@@ -6,10 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from keystoneauth1 import session as keystone_session
-from keystoneauth1.identity import v3
-from novaclient import client as nova_client
-
 from tests.e2e.daemons import wait_for
 from tests.sandbox_process import SandboxProcess
 
@@ -28,10 +24,6 @@ class Sandbox(SandboxProcess):
     def __init__(self, folder: Path, hosts: int, *more: str) -> None:
         settings = [word for setting in (*_SETTINGS, *more) for word in ("--set", setting)]
         super().__init__(folder, ["--preset", "instant", "--hosts", str(hosts), *settings])
-        login: dict[str, Any] = self.login
-        password = v3.Password(**login)
-        session = keystone_session.Session(auth=password, session=self._http)
-        self.nova: Any = nova_client.Client("2.90", session=session, region_name="RegionOne")
 
     def kill(self, host: str) -> None:
         self.control("POST", f"/hosts/{host}/kill")

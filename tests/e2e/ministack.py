@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 import subprocess
+import urllib.parse
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -64,17 +65,16 @@ class Ministack:
         """OS_* of a user."""
         return dict(re.findall(r"export (OS_\w+)=(\S+)", self.run("rc", "--user", user)))
 
-    def login(self, user: str) -> dict[str, str]:
+    def login(self, user: str) -> dict[str, Any]:
         """The same, by the names that keystoneauth gives the options."""
         env = self.environment(user)
-        names = ("AUTH_URL", "USERNAME", "PASSWORD", "PROJECT_NAME")
-        names += ("USER_DOMAIN_ID", "PROJECT_DOMAIN_ID")
-        return {name.lower(): env[f"OS_{name}"] for name in names}
+        names = "AUTH_URL USERNAME PASSWORD PROJECT_NAME USER_DOMAIN_ID PROJECT_DOMAIN_ID"
+        return {name.lower(): env[f"OS_{name}"] for name in names.split()}
 
     def instance_ha_port(self) -> int:
         """Where the catalogue says that the instance-ha API is."""
         url = self.session.get_endpoint(service_type="instance-ha", interface="public")
-        port = requests.utils.urlparse(url).port
+        port = urllib.parse.urlsplit(url).port
         assert port, url
         return int(port)
 
