@@ -3,9 +3,10 @@
 
     python -m benchmarks.host_recovery [--sandbox] [--instances 50] [--pairs 5]
 
-On a real Nova (tools/ministack/ministack up), or on a simulated one that does 2.3
-evacuations a second; with MariaDB and RabbitMQ.  Each pair is measured in turn, on
-a cloud that is reset before: Nova already sees the host as down when the time starts.
+On a real Nova (tools/ministack/ministack up), or on a simulated one that does
+at most 2.3 evacuations a second; with MariaDB and RabbitMQ.  Each pair is measured in
+turn, on a cloud that is reset before: Nova already sees the host as down when the time
+starts.
 
 floor:  fires all evacuate calls from 20 threads and does nothing else;
 hacore: from the POST of the notification to its status `finished`, by the time that the API

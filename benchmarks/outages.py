@@ -106,14 +106,22 @@ def conclude(
     :param uuids: of the notifications, by host.
     """
     everybody = [uuid for of_host in instances.values() for uuid in of_host]
-    rows = {}
+    rows, attempts = {}, {}
     for host, uuid in uuids.items():
         rows[host], failed = world.hacore.follow(uuid, PATIENCE_S)
+        attempts[host] = len(failed) + 1
         remarks += [f"for a while error: {message}" for message in failed]
     broken = None
     try:
         for host, row in rows.items():
-            check_all_moved(world.real, world.hacore, row, instances[host], *instances)
+            check_all_moved(
+                world.real,
+                world.hacore,
+                row,
+                instances[host],
+                *instances,
+                attempts=attempts[host],
+            )
     except AssertionError as exc:
         broken = str(exc)
     seen = world.real.see(*everybody)

@@ -175,8 +175,8 @@ class Evacuation:
 
         The interval is a verify_interval, or longer where evacuations take long.
         """
-        interval_s: float = self._recovery.conf.verify_interval
-        interval_s = max(interval_s, (self._window.least_s or 0.0) / _LOOKS)
+        least_s = self._window.least_s or 0.0
+        interval_s: float = max(self._recovery.conf.verify_interval, least_s / _LOOKS)
         over_s = self._clock.monotonic() - looked
         return max(interval_s / 2, interval_s - over_s)
 

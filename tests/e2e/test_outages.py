@@ -84,7 +84,8 @@ def check_recovery(
         figures.add(f"with {dict(counts)} {outage}: {endured}")
     shown, failed = hacore.follow(uuid, PATIENCE_S)
 
-    check_all_moved(world.real, hacore, shown, instances, host)
+    attempts = len(failed) + 1
+    check_all_moved(world.real, hacore, shown, instances, host, attempts=attempts)
     check_steps(shown, *HOST_STEPS)
     for message in failed:
         figures.add(f"for a while error: {message}")
