@@ -110,6 +110,9 @@ class Host(Base):
     segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
     deleted_at: Mapped[datetime.datetime | None]
     deleted: Mapped[int] = mapped_column(default=0)
+    #: Counts the transactions that decided under a lock on this row: Galera certifies
+    #: what is written, and a lock of one node holds up no other node.
+    locks: Mapped[int] = mapped_column(default=0, server_default="0")
 
     segment: Mapped[Segment] = orm.relationship(lazy="raise")
 
@@ -152,6 +155,8 @@ class Notification(Base):
     disabled_service: Mapped[bool] = mapped_column(default=False)
     set_maintenance: Mapped[bool] = mapped_column(default=False)
     took_reserved: Mapped[bool] = mapped_column(default=False)
+    #: As of Host.
+    locks: Mapped[int] = mapped_column(default=0, server_default="0")
 
     host: Mapped[Host] = orm.relationship(lazy="raise")
     segment: Mapped[Segment] = orm.relationship(lazy="raise")
@@ -193,6 +198,9 @@ class Move(Base):
     locked: Mapped[bool] = mapped_column(default=False)
     #: The newest evacuation record of Nova for it that is not this recovery's.
     migration_before: Mapped[int] = mapped_column(default=0)
+    #: When the last call that changes the instance began, written before it was sent: whatever
+    #: became of its caller, Nova may carry it out a while later (hacore.nova.LATE_S).
+    called_at: Mapped[datetime.datetime | None]
 
 
 class Event(Base):
@@ -226,3 +234,9 @@ class Service(Base):
     version: Mapped[str] = mapped_column(sa.String(36))
     #: It is dead if it is not seen again until then.
     alive_until: Mapped[datetime.datetime]
+    #: Which process it is, for others on the same machine: a pid alone is used again.  None
+    #: where the system does not say.
+    boot_id: Mapped[str | None] = mapped_column(sa.String(36))
+    pid_namespace: Mapped[str | None] = mapped_column(sa.String(64))
+    #: In clock ticks since boot.
+    pid_started: Mapped[int | None] = mapped_column(sa.BigInteger())

@@ -73,7 +73,7 @@ def _needs(revision: str) -> str:
 
 
 #: What this version knows.
-OURS = History(pathlib.Path(__file__).parent / "migrations", ("0001",))
+OURS = History(pathlib.Path(__file__).parent / "migrations", ("0001", "0002_needs_0001"))
 
 
 def version(db: Database) -> str | None:
