@@ -75,7 +75,7 @@ def test_a_later_version_works_before_and_after_removing(
 
 def test_a_version_may_be_between_the_two(db: Database, later: History) -> None:
     """It knows of the first addition, not of what followed, which it can do without."""
-    between = History(later.folder, later.revisions[:2])
+    between = History(later.folder, later.revisions[: later.revisions.index(ADDED) + 1])
     schema.sync(db, later)
     schema.check(db, between)
 
