@@ -5,6 +5,7 @@ The map, in the order of who may import whom (tests/test_layers.py holds it):
 
 ========================  =====================================================
 errors, states, clock     the exception tree; statuses; time as an argument
+processes                 which process this is, and which others are dead
 metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group
 db/                       models, sessions, migrations, one module per resource

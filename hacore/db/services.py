@@ -18,7 +18,9 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from hacore import processes
 from hacore.clock import Clock
+from hacore.db import events
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Notification, Service
 from hacore.errors import DatabaseUnavailable
@@ -68,6 +70,7 @@ class Presence:
         self._host = host
         self._alive_s = alive_s
         self._pid = os.getpid()
+        self._identity = processes.this_process()
         #: Unlike any other's, also after a restart.
         self.name = f"{host}:{self._pid}:{uuid.uuid4().hex[:8]}"
         self._away = self._ended = False
@@ -121,6 +124,7 @@ class Presence:
                         created_at=now,
                         updated_at=now,
                         alive_until=until,
+                        **_identity_columns(self._identity),
                     )
                 )
                 session.flush()
@@ -130,6 +134,70 @@ class Presence:
     def _remove(self) -> None:
         with self._db.write() as session:
             session.execute(sa.delete(Service).where(Service.name == self.name))
+
+
+def _identity_columns(identity: processes.Identity | None) -> dict[str, Any]:
+    if identity is None:
+        return {}
+    return {
+        "boot_id": identity.boot_id,
+        "pid_namespace": identity.pid_namespace,
+        "pid_started": identity.started,
+    }
+
+
+@retry
+def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
+    """Make due what processes of this machine held that are proved dead; return their names.
+
+    Nobody has to wait for the lease of a process that cannot write any more.
+
+    :param binary: of those processes, such as ``hacore-engine``.
+    """
+    me = processes.this_process()
+    if me is None:
+        return []
+    with db.write() as session:
+        neighbours = session.scalars(
+            sa.select(Service).where(
+                Service.binary == binary,
+                Service.boot_id == me.boot_id,
+                Service.pid_namespace == me.pid_namespace,
+                Service.pid_started.is_not(None),
+            )
+        )
+        dead = [row.name for row in neighbours if processes.is_dead(_identity(row))]
+        if not dead:
+            return []
+        now = db.now(session)
+        held = session.scalars(
+            sa.select(Notification)
+            .where(
+                Notification.owner.in_(dead),
+                Notification.status == NotificationStatus.RUNNING,
+                Notification.lease_until.is_not(None),
+            )
+            .with_for_update()
+        )
+        for row in held:
+            row.lease_until = None
+            row.updated_at = now
+            text = f"Released: the process {row.owner} has died."
+            events.add(session, row.uuid, row.attempt, now, message=text)
+        session.execute(
+            sa.update(Service)
+            .where(Service.name.in_(dead), Service.alive_until > now)
+            .values(alive_until=now)
+            .execution_options(synchronize_session=False)
+        )
+    return dead
+
+
+def _identity(row: Service) -> processes.Identity:
+    assert row.boot_id is not None  # noqa: S101 - the query asks for it
+    assert row.pid_namespace is not None  # noqa: S101
+    assert row.pid_started is not None  # noqa: S101
+    return processes.Identity(row.boot_id, row.pid_namespace, row.pid, row.pid_started)
 
 
 def _bury(session: orm.Session, name: str, now: datetime.datetime) -> None:

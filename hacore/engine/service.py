@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from hacore import events
 from hacore.clock import Clock
+from hacore.db import services
 from hacore.db.engine import Database
 from hacore.db.services import Presence
 from hacore.engine.flows import Flows
@@ -45,6 +46,8 @@ class Engine:
         # unlike any other's, also after a restart: a dead engine's claims are not ours
         owner = self._presence.name
         self._presence.beat()
+        for name in services.release_claims_of_the_dead(self._db, "hacore-engine"):
+            LOG.info("engine %s of this machine has died; its claims are released", name)
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")

@@ -5,6 +5,8 @@ import datetime
 import importlib.metadata
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -152,3 +154,82 @@ def test_purge_removes_only_the_long_dead(db: Database) -> None:
     age(db, lately, 86400 * 29)
     assert purge.purge(db, 30)["services"] == 1
     assert seen(db) == [("hacore-engine", "b", False), ("hacore-engine", "c", True)]
+
+
+def killed_engine(conf: cfg.ConfigOpts) -> str:
+    """Let a process be seen as an engine, claim what is due, and be killed; return its name."""
+    program = (
+        "import os, sys, time\n"
+        "from oslo_config import cfg\n"
+        "from hacore import conf as hacore_conf\n"
+        "from hacore.db import claims, services\n"
+        "from hacore.db.engine import Database\n"
+        "conf = cfg.ConfigOpts()\n"
+        "hacore_conf.register(conf)\n"
+        "conf([], default_config_files=[], default_config_dirs=[])\n"
+        "conf.set_override('connection', sys.argv[1], 'database')\n"
+        "db = Database(conf.database)\n"
+        "me = services.Presence(db, 'hacore-engine', 'controller1', 60)\n"
+        "me.beat()\n"
+        "assert claims.claim(db, me.name, 60, 86400)\n"
+        "print(me.name, flush=True)\n"
+        "time.sleep(120)\n"
+    )
+    command = [sys.executable, "-c", program, conf.database.connection]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        process.kill()
+    return name
+
+
+def test_the_claims_of_a_dead_engine_of_this_machine_are_due_at_once(
+    conf: cfg.ConfigOpts, db: Database
+) -> None:
+    factories.notification(db, factories.host(db))
+    name = killed_engine(conf)
+    assert claims.claim(db, "another", 60, 86400) is None  # its lease has not ended
+    assert services.release_claims_of_the_dead(db, "hacore-engine") == [name]
+    assert seen(db) == [("hacore-engine", "controller1", False)]
+    taken = claims.claim(db, "another", 60, 86400)
+    assert taken is not None
+    assert taken.attempt == 2
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"boot_id": "00000000-0000-0000-0000-000000000000"},  # another machine, or before a boot
+        {"pid_namespace": "pid:[1]"},  # a container
+        {"pid_started": None},  # a version before this one
+    ],
+)
+def test_who_is_not_proved_dead_keeps_its_claims(
+    conf: cfg.ConfigOpts, db: Database, told: dict[str, str | None]
+) -> None:
+    factories.notification(db, factories.host(db))
+    killed_engine(conf)
+    with db.write() as session:
+        session.execute(sa.update(Service).values(**told))
+    assert services.release_claims_of_the_dead(db, "hacore-engine") == []
+    assert claims.claim(db, "another", 60, 86400) is None
+
+
+def test_a_living_engine_of_this_machine_keeps_its_claims(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    presence.beat()
+    assert claims.claim(db, presence.name, 60, 86400) is not None
+    assert services.release_claims_of_the_dead(db, "hacore-engine") == []
+    assert claims.claim(db, "another", 60, 86400) is None
+
+
+def test_a_pid_that_is_used_again_is_not_the_process_that_had_it(db: Database) -> None:
+    factories.notification(db, factories.host(db))
+    presence = Presence(db, "hacore-engine", "controller1", 60)
+    presence.beat()
+    assert claims.claim(db, presence.name, 60, 86400) is not None
+    with db.write() as session:  # this pid, and started earlier
+        session.execute(sa.update(Service).values(pid_started=Service.pid_started - 1))
+    assert services.release_claims_of_the_dead(db, "hacore-engine") == [presence.name]
+    assert claims.claim(db, "another", 60, 86400) is not None

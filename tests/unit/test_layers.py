@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "states": set(),
     "concurrency": set(),
+    "processes": set(),
     "metrics": {"errors", "states"},
     "conf": _BOTTOM,
     **{door: _COUNTING | {"conf"} for door in _DOORS},
@@ -33,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": _COUNTING | _DOORS | {"conf", "policies"},
     "sandbox": {"clock"},
 }
+MAY_IMPORT["db"] |= {"processes"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
 
 
@@ -186,7 +188,7 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks
             "db.segments",
             "from ..nova import Nova\n",
             "hacore.db.segments (line 1) imports hacore.nova.Nova: db may import of hacore only "
-            "itself and clock, conf, errors, metrics, states.",
+            "itself and clock, conf, errors, metrics, processes, states.",
         ),
         (
             "sandbox.cloud",
