@@ -53,7 +53,12 @@ class Api:
         self._events = events.connect(self._conf, "hacore-api")
         app = make_app(self._conf, self._db, nova, self._waker.wake, self._events)
         server = make_server(
-            (options.listen, options.port), app, options.threads, request_queue_size=128
+            (options.listen, options.port),
+            app,
+            options.threads,
+            most_body=self._conf.oslo_middleware.max_request_body_size,
+            request_timeout_s=options.request_timeout,
+            most_waiting=options.max_waiting_connections,
         )
         try:
             server.prepare()

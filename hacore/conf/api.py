@@ -13,6 +13,20 @@ OPTIONS = [
     ),
     cfg.PortOpt("port", default=15868, help="Port that hacore-api listens on."),
     cfg.IntOpt("threads", default=8, min=1, help="Requests that one process answers at a time."),
+    cfg.FloatOpt(
+        "request_timeout",
+        default=10.0,
+        min=0.1,
+        help="Seconds within which a client must have sent its whole request; it is disconnected "
+        "otherwise, and also when it sends no further one for as long.",
+    ),
+    cfg.IntOpt(
+        "max_waiting_connections",
+        default=1000,
+        min=1,
+        help="The most connections whose request has not arrived yet. Beyond that the one that "
+        "has waited longest is closed.",
+    ),
     cfg.BoolOpt(
         "allow_noauth_everywhere",
         default=False,

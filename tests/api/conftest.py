@@ -149,7 +149,7 @@ def serve() -> Iterator[Callable[[WSGIApplication], str]]:
     running = []
 
     def start(app: WSGIApplication) -> str:
-        server = make_server(("127.0.0.1", 0), app, threads=8)
+        server = make_server(("127.0.0.1", 0), app, threads=8, most_body=114688)
         server.prepare()
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
