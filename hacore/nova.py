@@ -150,14 +150,29 @@ class _HttpAdapter(TCPKeepAliveAdapter):
         return super().send(request, timeout=(self._connect_timeout_s, timeout), **kwargs)
 
 
+class _Asking(threading.local):
+    """The guard of the call that this thread makes."""
+
+    guard: Guard | None = None
+
+
+_ASKING = _Asking()
+
+
 class _Measured(requests.Session):
-    """Counts every request and how long its answer took."""
+    """Asks the guard before every request, and counts how long its answer took.
+
+    Libraries repeat requests by themselves, after a 401 with a new token or where they
+    are redirected: whoever lost the lease meanwhile must not send that either.
+    """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
 
     def send(self, request: Any, **kwargs: Any) -> requests.Response:
+        if _ASKING.guard is not None:
+            _ASKING.guard.check()
         asked, status = self._clock.monotonic(), "broken"
         try:
             answer = super().send(request, **kwargs)
@@ -398,17 +413,45 @@ class Nova:
         """Ask Nova to start the instance.  Raises NovaConflict when it is in no state for that."""
         self._repeat(lambda: self._client.servers.start(uuid), f"start instance {uuid}")
 
-    def evacuate(self, uuid: str, host: str | None = None) -> None:
+    def evacuate(
+        self,
+        uuid: str,
+        host: str | None = None,
+        about_to_call: Callable[[], None] = lambda: None,
+    ) -> None:
         """Ask Nova to rebuild the instance on `host`, or where the scheduler chooses.
 
         Returns when Nova has accepted it.  Raises NovaOutcomeUnknown when the
         call broke off: look for a migration record before calling again.
+
+        :param about_to_call: called before each time that the call is sent.
         """
-        self._repeat(
-            lambda: self._client.servers.evacuate(uuid, host),
-            f"evacuate instance {uuid}",
-            repeatable=False,
-        )
+
+        def send() -> None:
+            self._session.get_auth_headers()  # so that nothing is waited for after the next line
+            about_to_call()
+            # neither sent again with a new token nor to another place: not by a library
+            answer, _ = self._client.client.post(
+                f"/servers/{uuid}/action",
+                body={"evacuate": {} if host is None else {"host": host}},
+                allow_reauth=False,
+                redirect=False,
+            )
+            if answer.status_code >= 300:
+                raise errors.NovaError(
+                    f"Could not evacuate instance {uuid}: Nova redirects the call (status "
+                    f"{answer.status_code}); set [nova] endpoint_override or correct the catalogue"
+                )
+
+        def send_with_valid_token() -> None:
+            try:
+                send()
+            except nova_exc.Unauthorized:  # Nova has done nothing
+                if not self._session.invalidate():
+                    raise
+                send()
+
+        self._repeat(send_with_valid_token, f"evacuate instance {uuid}", repeatable=False)
 
     def evacuations_from(
         self, host: str, since: datetime.datetime | None = None
@@ -467,7 +510,7 @@ class Nova:
         while True:
             self._guard.check()
             try:
-                result = call()
+                result = self._guarded(call)
             except (nova_exc.ClientException, ks_exc.ClientException) as exc:
                 error = _translated(exc, what)
                 if isinstance(error, errors.TransientNovaError | errors.NovaOutcomeUnknown):
@@ -494,6 +537,14 @@ class Nova:
                 return result
             self._guard.wait(pause_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        """Call; the guard is asked before every request of it."""
+        before, _ASKING.guard = _ASKING.guard, self._guard
+        try:
+            return call()
+        finally:
+            _ASKING.guard = before
 
 
 def _session(

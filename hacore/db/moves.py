@@ -111,6 +111,26 @@ def begin(db: Database, claim: Claim, move: Move) -> None:
 
 
 @retry
+def about_to_call(db: Database, claim: Claim, move: Move) -> None:
+    """Note, before it is sent, that Nova is asked to evacuate the instance now."""
+    with db.write() as session:
+        _, now = claims.owned(db, session, claim)
+        session.get_one(Move, move.id).called_at = now
+
+
+@retry
+def seconds_since_calls(db: Database, notification_uuid: str) -> dict[int, float]:
+    """Return for how long Nova has been asked to evacuate, by id of the move; by one clock."""
+    with db.read() as session:
+        now = db.now(session)
+        return {
+            move.id: (now - move.called_at).total_seconds()
+            for move in of(session, notification_uuid)
+            if move.called_at is not None
+        }
+
+
+@retry
 def end(
     db: Database,
     claim: Claim,

@@ -117,12 +117,19 @@ class Evacuation:
         if open_rows:
             self._instances = self._recovery.instances_on(self._host, _LISTING_AGE_S)
             self._read_records()
+        called_s = moves.seconds_since_calls(self._recovery.db, self._recovery.claim.uuid)
         for row in open_rows:
-            if self._needs_call(row):
-                self._waiting.append(row)
-            else:
+            since_s = called_s.get(row.id, LATE_S)
+            if not self._needs_call(row):
                 self._window.add()
                 self._flights.append(_Flight(row, None, self._clock.monotonic()))
+            elif row.status == MoveStatus.ONGOING and since_s < LATE_S:
+                # Nova may yet carry out what an earlier claim has sent
+                self._window.add()
+                began = self._clock.monotonic() - max(0.0, since_s)
+                self._flights.append(_Flight(row, None, began, unknown=True))
+            else:
+                self._waiting.append(row)
 
     def _needs_call(self, move: Move) -> bool:
         """Whether to call evacuate; else one is there to watch: ours, or an operator's."""

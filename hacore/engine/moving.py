@@ -96,7 +96,7 @@ class Mover:
 
     def _evacuate(self, move: Move) -> None:
         try:
-            self._nova.evacuate(move.instance_uuid, self._target)
+            self._call(move)
         except (NovaConflict, NovaBadRequest) as exc:
             # busy, or moved: because of a call of ours that seemed to be lost?
             if self._recorded(move):
@@ -105,7 +105,14 @@ class Mover:
                 raise
             # busy with something that the dead host will never finish
             self._nova.reset_state(move.instance_uuid, VmState.ERROR)
-            self._nova.evacuate(move.instance_uuid, self._target)
+            self._call(move)
+
+    def _call(self, move: Move) -> None:
+        self._nova.evacuate(
+            move.instance_uuid,
+            self._target,
+            lambda: moves.about_to_call(self._recovery.db, self._recovery.claim, move),
+        )
 
     def _recorded(self, move: Move) -> bool:
         return any(

@@ -109,7 +109,15 @@ class Queue:
             if self._stopping:
                 lease.end(_STOPPED)
         metrics.RECOVERIES.labels(claim.type).inc()
-        self._submit(self._work, claim, lease)
+        try:
+            self._submit(self._work, claim, lease)
+        except Exception:  # as "can't start new thread", where the system has no more of them
+            LOG.exception("notification %s: no thread for it; released", claim.uuid)
+            with self._lock:
+                self._orphans.append(claim)
+            self._has_ended(claim)
+            self._release_orphans()
+            return False
         return True
 
     def _work(self, claim: Claim, lease: Lease) -> None:
@@ -124,12 +132,16 @@ class Queue:
         except Exception:  # the top of a thread
             LOG.exception("notification %s: the engine broke; left as it is", claim.uuid)
         finally:
-            metrics.RECOVERIES.labels(claim.type).dec()
-            with self._lock:
-                self._active.pop((claim.uuid, claim.attempt), None)
-                if not self._active:
-                    self._idle.set()
+            self._has_ended(claim)
             self._woken.set()  # room for another, or the same subject's next
+
+    def _has_ended(self, claim: Claim) -> None:
+        """Nobody works on the claim any more: its lease is not renewed."""
+        metrics.RECOVERIES.labels(claim.type).dec()
+        with self._lock:
+            self._active.pop((claim.uuid, claim.attempt), None)
+            if not self._active:
+                self._idle.set()
 
     def _release_orphans(self) -> None:
         """Give back what could not be given back while the database was away."""
