@@ -7,13 +7,13 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import falcon
-from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_middleware import healthcheck, http_proxy_to_wsgi, request_id, sizelimit
 
 from hacore.api import faults, openapi, versions
 from hacore.api.answering import ComputeServices, Endpoint, Judge, Route, Services
-from hacore.api.context import NoAuth, Policy
+from hacore.api.context import Policy
+from hacore.api.door import HEALTHCHECK, Door, Guard
 from hacore.db.engine import Database
 from hacore.events import Events
 
@@ -48,11 +48,13 @@ def make_app(
     )
     inner = _routed(services, Policy(conf))
     # From the inside out.
-    app: WSGIApplication = _Authenticated(inner, conf)
+    app: WSGIApplication = Guard(inner, conf)
     app = _Sized(app, conf)
     app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
     app = faults.Shaped(app)
     app = _WithHealthcheck(app, conf)
+    app = Door(app)
+    # looks at no path; the door's own answers have an id too
     app = request_id.RequestId(app, conf)
     # a plain function, as servers and test clients expect one
     return lambda environ, start_response: app(environ, start_response)
@@ -74,24 +76,6 @@ def _routed(services: Services, policy: Policy) -> falcon.App[Any, Any]:
 
 def _path(route: Route) -> str:
     return route.path
-
-
-class _Authenticated:
-    """Wants a token for what is below /v1 only."""
-
-    def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
-        self._open = app
-        if conf.auth_strategy == "noauth2":
-            self._guarded: WSGIApplication = NoAuth(app)
-        else:
-            self._guarded = auth_token.AuthProtocol(
-                app, {"oslo_config_config": conf, "delay_auth_decision": False}
-            )
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        guarded = path == "/v1" or (path.startswith("/v1/") and path != openapi.PATH)
-        return (self._guarded if guarded else self._open)(environ, start_response)
 
 
 class _Sized:
@@ -127,5 +111,5 @@ class _WithHealthcheck:
         self._healthcheck: WSGIApplication = healthcheck.Healthcheck(None, conf)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        here = environ.get("PATH_INFO", "") == "/healthcheck"
+        here = environ["PATH_INFO"] == HEALTHCHECK
         return (self._healthcheck if here else self._app)(environ, start_response)
