@@ -9,6 +9,7 @@ Instances are matched to hosts by service host names
 (``OS-EXT-SRV-ATTR:host``); hypervisor host names may differ.
 """
 
+import contextvars
 import copy
 import dataclasses
 import datetime
@@ -150,13 +151,8 @@ class _HttpAdapter(TCPKeepAliveAdapter):
         return super().send(request, timeout=(self._connect_timeout_s, timeout), **kwargs)
 
 
-class _Asking(threading.local):
-    """The guard of the call that this thread makes."""
-
-    guard: Guard | None = None
-
-
-_ASKING = _Asking()
+#: The guard of the call that is being made, of each thread (and green thread) its own.
+_GUARD: contextvars.ContextVar[Guard | None] = contextvars.ContextVar("guard", default=None)
 
 
 class _Measured(requests.Session):
@@ -171,8 +167,9 @@ class _Measured(requests.Session):
         self._clock = clock
 
     def send(self, request: Any, **kwargs: Any) -> requests.Response:
-        if _ASKING.guard is not None:
-            _ASKING.guard.check()
+        guard = _GUARD.get()
+        if guard is not None:
+            guard.check()
         asked, status = self._clock.monotonic(), "broken"
         try:
             answer = super().send(request, **kwargs)
@@ -540,11 +537,11 @@ class Nova:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Call; the guard is asked before every request of it."""
-        before, _ASKING.guard = _ASKING.guard, self._guard
+        token = _GUARD.set(self._guard)
         try:
             return call()
         finally:
-            _ASKING.guard = before
+            _GUARD.reset(token)
 
 
 def _session(
