@@ -196,6 +196,15 @@ def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -
         row = session.scalar(_still_due(), {"row_id": row_id, "now": now})
         if row is None:
             return None
+        if len(locked) > 1:
+            # To Galera, whose nodes do not see each other's locks, only what is written counts:
+            # an engine on another node that takes another of these rows must lose.
+            session.execute(
+                sa.update(Notification)
+                .where(Notification.id.in_([each.id for each in locked]))
+                .values(locks=Notification.locks + 1)
+                .execution_options(synchronize_session=False)
+            )
         before = row.status
         row.status = NotificationStatus.RUNNING
         row.owner = owner

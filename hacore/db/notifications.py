@@ -3,7 +3,8 @@
 
 Invariant: a notification is accepted when its row is committed, and of two
 equal ones that come in at the same instant, one is.  The lock on the host's
-row sees to the second.
+row sees to the second, and between the nodes of a Galera cluster, which do
+not see each other's locks, the write of that row.
 """
 
 import dataclasses
@@ -36,6 +37,7 @@ class Report:
 # before the wait for the lock.
 _HOST = (
     sa.select(
+        Host.id,
         Host.uuid,
         Host.name,
         Host.segment_uuid,
@@ -45,6 +47,11 @@ _HOST = (
     )
     .where(Host.name == sa.bindparam("name"), Host.deleted == 0)
     .with_for_update()
+)
+_COUNT_LOCK = (
+    sa.update(Host.__table__)
+    .where(Host.__table__.c.id == sa.bindparam("row_id"))
+    .values(locks=Host.__table__.c.locks + 1)
 )
 _CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
     Notification.subject == sa.bindparam("subject"),
@@ -86,6 +93,9 @@ def create(
             request_id=request_id,
             subject=subject,
         )
+        # Galera certifies what is written: of two nodes that both lock the host, one commits
+        # and the other is told of a deadlock, and sees the first one's report when it retries.
+        connection.execute(_COUNT_LOCK, {"row_id": host.id})
         session.add(notification)
         session.flush()
         return notification

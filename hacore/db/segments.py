@@ -126,6 +126,13 @@ def _lock(session: orm.Session, segment_uuid: str) -> Segment:
     ).all()
     segment = find(session, segment_uuid, lock=True)
     refuse_in_use(session, segment_uuid, f"Segment {segment_uuid}")
+    # Intake on another node of a Galera cluster does not see the locks, but writes its host too.
+    session.execute(
+        sa.update(Host)
+        .where(Host.segment_uuid == segment_uuid, Host.deleted == 0)
+        .values(locks=Host.locks + 1)
+        .execution_options(synchronize_session=False)
+    )
     return segment
 
 

@@ -97,6 +97,18 @@ def test_one_claim_per_subject_and_the_next_when_it_has_ended(db: Database) -> N
     assert following.uuid == second.uuid
 
 
+def test_a_claim_writes_every_row_that_it_locked(db: Database) -> None:
+    """Galera certifies writes, not locks: of two nodes that take two rows, one must lose."""
+    host = factories.host(db)
+    first, second = (factories.notification(db, host) for _ in range(2))
+    factories.notification(db, factories.host(db, "compute2"))
+    assert claim(db) is not None
+    with db.read() as session:
+        locks = session.execute(sa.select(Notification.id, Notification.locks)).all()
+    assert {row.id for row in locks if row.locks == 1} == {first.id, second.id}
+    assert len(locks) == 3
+
+
 def test_host_failures_go_first_and_processes_are_not_held_up(db: Database) -> None:
     host = factories.host(db)
     process = factories.notification(

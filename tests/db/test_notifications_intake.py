@@ -190,6 +190,23 @@ def test_maintenance(
             take_in(db, type=comes, payload=payloads[comes])
 
 
+def locks(db: Database) -> int:
+    with db.read() as session:
+        return session.scalars(sa.select(Host.locks).where(Host.name == "h1")).one()
+
+
+def test_what_decides_under_the_lock_of_a_host_writes_the_host(db: Database, host: Host) -> None:
+    """Galera certifies writes, not locks: of two nodes that decide at once, one must lose."""
+    assert locks(db) == 0
+    segments.update(db, host.segment_uuid, {"enabled": False})
+    assert locks(db) == 1
+    take_in(db)
+    assert locks(db) == 2
+    with pytest.raises(Duplicate):
+        take_in(db)
+    assert locks(db) == 2, "what is refused changes nothing"
+
+
 @pytest.fixture
 def second(conf: cfg.ConfigOpts, db: Database) -> Iterator[Database]:
     """The same database, as another process has it: with connections of its own."""

@@ -94,6 +94,8 @@ class Checks:
         if old is None:
             self._accepted(new)
             return
+        if old == new:
+            return  # that it was locked was counted, which decides nothing
         name = new["uuid"]
         if old["status"] != new["status"] and new["status"] not in TRANSITIONS[old["status"]]:
             self.broken(f"notification {name} went from {old['status']} to {new['status']}")
