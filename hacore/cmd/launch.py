@@ -106,8 +106,10 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
 
 
 @contextlib.contextmanager
-def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
+def reaching_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterator[Database]:
     """Open the database for what is in the ``with``; say what is wrong where that fails.
+
+    :param patient: as `Database` has it.
 
     Raises ConfigError.
     """
@@ -116,11 +118,9 @@ def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
             f"Option [database] connection is not set in {hacore_conf.files(conf)}; set it, for "
             "example, to mysql+pymysql://hacore:secret@dbhost/hacore."
         )
-    # systemd starts us again: better than to try for minutes and say nothing
-    conf.set_override("max_retries", 0, group="database")
     try:
         with quiet():
-            yield Database(conf.database)
+            yield Database(conf.database, patient=patient)
     except ConfigError:
         raise
     except HacoreError as exc:
@@ -133,17 +133,17 @@ def reaching_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
             f"Option [database] connection does not work: {reason}; check it, and the database "
             "server."
         ) from exc
-    finally:
-        conf.clear_override("max_retries", group="database")
 
 
 @contextlib.contextmanager
-def usable_database(conf: cfg.ConfigOpts) -> Iterator[Database]:
+def usable_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterator[Database]:
     """Open the database for what is in the ``with``, if it has the schema of this version.
+
+    :param patient: as `Database` has it.
 
     Raises ConfigError.
     """
-    with reaching_database(conf) as db:
+    with reaching_database(conf, patient=patient) as db:
         schema.check(db)
     try:
         yield db
@@ -156,7 +156,7 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
 
     :param create: bring it to the schema instead of complaining.
     """
-    with reaching_database(conf) as db:
+    with reaching_database(conf, patient=create) as db:
         if create:
             schema.sync(db)
         schema.check(db)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from hacore.clock import Clock
+from hacore.db import limits
 from hacore.errors import DatabaseUnavailable
 
 P = ParamSpec("P")
@@ -37,10 +38,8 @@ _OPTIONS = (  # of [database], those that enginefacade's configure() takes
     "connection_trace",
     "max_overflow",
     "max_pool_size",
-    "max_retries",
     "mysql_sql_mode",
     "pool_timeout",
-    "retry_interval",
     "sqlite_synchronous",
 )
 
@@ -78,29 +77,31 @@ class Database:
 
     :param options: the [database] group.
     :param clock: for tests only: answers `now` instead of the database.
+    :param patient: wait for the database as long as it takes, as commands do that migrate or
+        remove many rows; else `hacore.db.limits` holds.
     """
 
-    def __init__(self, options: Any, clock: Clock | None = None) -> None:
+    def __init__(self, options: Any, clock: Clock | None = None, *, patient: bool = False) -> None:
         self._clock = clock
         self._manager = enginefacade.transaction_context()
-        self._manager.configure(**{name: getattr(options, name) for name in _OPTIONS})
-        self._configured = False
+        # each use says for itself that the database is away: no attempts at connecting before
+        self._manager.configure(
+            max_retries=0, **{name: getattr(options, name) for name in _OPTIONS}
+        )
+        self._manager.append_on_engine_create(_prepare)
+        if not patient:
+            self._manager.append_on_engine_create(limits.set_for)
 
     @property
     def bind(self) -> sa.Engine:
-        """The SQLAlchemy engine; it is made, and the first connection with it, when first used."""
+        """The SQLAlchemy engine; it is made when first used."""
         with translated():
             engine: sa.Engine = self._manager.writer.get_engine()
-        if not self._configured:
-            _PREPARE.get(engine.dialect.name, _prepare_nothing)(engine)
-            engine.dispose()  # connections that were made before the listeners
-            self._configured = True
         return engine
 
     @contextlib.contextmanager
     def read(self) -> Iterator[orm.Session]:
         """A session that only reads."""
-        self.bind  # noqa: B018 - the listeners must be there before the first statement
         with translated(), self._manager.reader.using(_Transaction()) as session:
             yield session
 
@@ -110,7 +111,6 @@ class Database:
 
         Wrap what uses it in `retry`, which calls it anew after a deadlock.
         """
-        self.bind  # noqa: B018
         with translated(), self._manager.writer.using(_Transaction()) as session:
             session.connection(execution_options={"hacore_writes": True})
             yield session
@@ -162,7 +162,9 @@ def translated() -> Iterator[None]:
     """Turn what the database layer raises into ours."""
     try:
         yield
-    except db_exc.DBDeadlock:
+    except db_exc.DBDeadlock as exc:
+        if limits.is_lock_wait(_of_driver(exc)):
+            raise limits.lock_wait() from exc
         raise  # retry() sees to it
     except (db_exc.DBConnectionError, db_exc.CantStartEngineError) as exc:
         raise DatabaseUnavailable(f"The database is away: {_first_line(exc)}") from exc
@@ -172,11 +174,19 @@ def translated() -> Iterator[None]:
             "max_overflow."
         ) from exc
     except sa.exc.OperationalError as exc:  # oslo.db leaves most of them as they are: disk full
+        if limits.is_lock_wait(_of_driver(exc)):
+            raise limits.lock_wait() from exc
         raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
     except db_exc.DBError as exc:
         if isinstance(exc.inner_exception, sa.exc.OperationalError):  # no such table, ...
             raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
         raise
+
+
+def _of_driver(exc: BaseException) -> BaseException:
+    """The driver's own error, in what oslo.db and SQLAlchemy have made of it."""
+    inner = getattr(exc, "inner_exception", None) or getattr(exc, "orig", None)
+    return exc if inner is None else _of_driver(inner)
 
 
 def _first_line(exc: BaseException) -> str:
@@ -210,8 +220,8 @@ def _prepare_mysql(engine: sa.Engine) -> None:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
-def _prepare_nothing(_engine: sa.Engine) -> None:
-    """PostgreSQL behaves as needed by itself."""
-
-
-_PREPARE = {"sqlite": _prepare_sqlite, "mysql": _prepare_mysql, "mariadb": _prepare_mysql}
+def _prepare(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    elif engine.dialect.name in ("mysql", "mariadb"):
+        _prepare_mysql(engine)  # PostgreSQL behaves as needed by itself

@@ -48,11 +48,7 @@ _HOST = (
     .where(Host.name == sa.bindparam("name"), Host.deleted == 0)
     .with_for_update()
 )
-_COUNT_LOCK = (
-    sa.update(Host.__table__)
-    .where(Host.__table__.c.id == sa.bindparam("row_id"))
-    .values(locks=Host.__table__.c.locks + 1)
-)
+_COUNT_LOCK = sa.update(Host).where(Host.id == sa.bindparam("row_id")).values(locks=Host.locks + 1)
 _CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
     Notification.subject == sa.bindparam("subject"),
     Notification.source_host_uuid == sa.bindparam("host_uuid"),

@@ -202,7 +202,6 @@ def test_a_database_that_is_away_is_503(
 ) -> None:
     conf.set_override("auth_strategy", "noauth2")
     conf.set_override("connection", "mysql+pymysql://u:hunter2@127.0.0.1:1/x", group="database")
-    conf.set_override("max_retries", 0, group="database")
     client = Client(make_app(conf, Database(conf.database), nova, lambda: wakes.append("x")))
 
     answer = client.get("/v1/segments")

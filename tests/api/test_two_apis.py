@@ -11,10 +11,12 @@ from wsgiref.types import WSGIApplication
 
 import pytest
 import requests
+import sqlalchemy as sa
 from oslo_config import cfg
 
 from hacore.api.app import make_app
 from hacore.db.engine import Database
+from hacore.db.models import Host
 
 from .conftest import Client, Computes, report
 
@@ -66,3 +68,29 @@ def test_each_failure_is_accepted_once(client: Client, urls: list[str]) -> None:
 
     assert answers == {(number, status): 1 for number in range(FAILURES) for status in (202, 409)}
     assert len(client.get("/v1/notifications").json["notifications"]) == FAILURES
+
+
+def test_a_host_that_is_locked_holds_up_its_own_reports_and_nothing_else(
+    conf: cfg.ConfigOpts, client: Client, urls: list[str]
+) -> None:
+    """As an API leaves it that loses its power in the middle of taking in a report."""
+    holder = Database(conf.database, patient=True)  # the server lets it be silent
+    if holder.bind.dialect.name == "sqlite":
+        pytest.skip("SQLite locks everything, and notices the death of a process")
+    client.host(client.segment())
+    lock = sa.select(Host).with_for_update()
+
+    def post(_number: int) -> requests.Response:
+        body = {"notification": report()}
+        return requests.post(f"{urls[0]}/v1/notifications", json=body, timeout=60)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        with holder.write() as session:
+            session.scalars(lock).one()
+            answers = [pool.submit(post, number) for number in range(CLIENTS)]
+            for answer in answers:
+                assert answer.result().status_code == 503
+                assert int(answer.result().headers["Retry-After"]) > 0
+            assert requests.get(f"{urls[0]}/v1/segments", timeout=60).status_code == 200
+        assert post(0).status_code == 202
+    holder.dispose()

@@ -29,7 +29,7 @@ def register(topics: "Topics") -> None:
 
 
 def _sync(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
-    with launch.reaching_database(conf) as db:
+    with launch.reaching_database(conf, patient=True) as db:
         before = schema.version(db)
         schema.sync(db, contract=not arguments.expand)
         after = schema.version(db)
@@ -47,7 +47,7 @@ def _version(conf: cfg.ConfigOpts, _arguments: argparse.Namespace) -> None:
 
 
 def _purge(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
-    with launch.usable_database(conf) as db:
+    with launch.usable_database(conf, patient=True) as db:
         counts = purge.purge(db, arguments.before_days, dry_run=arguments.dry_run)
     verb = "would be removed" if arguments.dry_run else "removed"
     sys.stdout.writelines(f"{table}: {count} rows {verb}\n" for table, count in counts.items())

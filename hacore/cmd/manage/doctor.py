@@ -21,7 +21,7 @@ from hacore.cmd.manage import arguments as cli
 from hacore.cmd.manage import output, rights
 from hacore.cmd.manage.findings import Finding, Result, ok, unchecked, wrong
 from hacore.conf.nova import has_login
-from hacore.db import hosts, schema
+from hacore.db import hosts, limits, schema
 from hacore.db.hosts import Registered
 from hacore.engine.flows import Flows
 from hacore.errors import (
@@ -85,6 +85,10 @@ def examine(
                 told = db.now(session)
             yield _apart("clock: database", "the database", told - asked, clock.now() - asked)
             registered = hosts.registered(db)
+            with db.bind.connect() as connection:
+                lacking = limits.missing(connection)
+            check = "database: time limits"
+            yield wrong(check, lacking) if lacking else ok(check, limits.KEPT)
             db.dispose()
     except (ConfigError, DatabaseUnavailable) as exc:
         yield wrong("database", str(exc))

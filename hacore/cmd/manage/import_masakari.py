@@ -44,7 +44,7 @@ def register(topics: "Topics") -> None:
 
 
 def _import(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
-    with launch.reaching_database(conf) as db:
+    with launch.reaching_database(conf, patient=True) as db:
         schema.check(db)
     with source.reading(arguments.url) as masakari:
         report = importing.run(

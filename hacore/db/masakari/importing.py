@@ -208,7 +208,7 @@ class _Taking:
         new = {values["uuid"]: values for values in taken if values}
         here = set()
         for row in self._session.scalars(
-            sa.select(self._model).where(self._model.uuid.in_(list(new)))
+            sa.select(self._model).where(self._model.uuid.in_(list(new))).order_by(self._model.id)
         ):
             self._compare(row, new.pop(row.uuid))
             here.add(row.uuid)
