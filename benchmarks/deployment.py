@@ -88,13 +88,16 @@ class Deployment:
         self._daemons[0].wait_until_it_says("region_name", _START_S)
         self._nova = self._daemons[0].text().split()[2]
 
-    def start_api(self) -> "Api":
-        """Start one more process of hacore-api; returns when it answers."""
+    def start_api(self, connection: str | None = None) -> "Api":
+        """Start one more process of hacore-api; returns when it answers.
+
+        :param connection: the URL at which it finds the database, if not the same as the others'.
+        """
         port = free_port()
         file = self._folder / f"hacore-{port}.conf"
         file.write_text(
             _CONFIGURATION.format(
-                bus=RABBITMQ, port=port, connection=self._connection, nova=self._nova
+                bus=RABBITMQ, port=port, connection=connection or self._connection, nova=self._nova
             )
         )
         command = [*_command("api"), "--config-file", str(file)]

@@ -51,6 +51,8 @@ HOST, OTHER_HOST = "compute1", "compute2"
 #: A recovery that failed is tried again after two minutes, twice.
 PATIENCE_S = 600.0
 SHORT_LEASE_S = 10
+#: RestartSec of etc/systemd/hacore-engine.service.
+RESTART_S = 5
 
 
 @dataclasses.dataclass
@@ -181,6 +183,20 @@ def engine_killed_with_a_short_lease(stage: Stage) -> Row:
     return engine_killed(stage, claim_lease=SHORT_LEASE_S)
 
 
+def engine_restarted(stage: Stage) -> Row:
+    """kill -9 of the only engine, which systemd starts again; nothing is tuned."""
+    with stage.set_up(HOST, engines=1) as (world, instances):
+        uuid = world.hacore.notify("COMPUTE_HOST", HOST, DEAD)
+        left = wait_until_moved(world.hacore, uuid)
+        world.deployment.engines["engine1"].kill()
+        killed_at = time.monotonic()
+        time.sleep(RESTART_S)  # as systemd does
+        world.deployment.start_engine("engine1").wait_until_it_says("Taken over by", 60)
+        taken_s = time.monotonic() - killed_at
+        remark = f"killed with {dict(left)}; taken over {taken_s:.1f} s after the kill"
+        return conclude(world, instances, {HOST: uuid}, [remark])
+
+
 def _endured(make: Callable[[Ministack], Outage]) -> Callable[[Stage], Row]:
     def row(stage: Stage) -> Row:
         with stage.set_up(HOST) as (world, instances):
@@ -247,6 +263,10 @@ ROWS: dict[str, tuple[str, Callable[[Stage], Row]]] = {
     "engine-short-lease": (
         f"the same, claim_lease={SHORT_LEASE_S}",
         engine_killed_with_a_short_lease,
+    ),
+    "engine-restarted": (
+        f"the only engine killed, restarted after {RESTART_S} s",
+        engine_restarted,
     ),
     "mariadb": ("MariaDB down 20 s", _endured(lambda _real: WithoutMariaDB())),
     "rabbitmq": ("RabbitMQ restarted", _endured(lambda _real: WithoutRabbitMQ())),
