@@ -100,11 +100,13 @@ def is_normal(path: str, targets: Iterable[str | None] = ()) -> bool:
     """
     if not _is_plain(path) or (path.endswith("/") and path not in _SLASH_AT_THE_END):
         return False
-    return all(_is_normal_target(target, path) for target in targets if target)
+    return all(_is_normal_target(target, path) for target in targets if target is not None)
 
 
 def _is_normal_target(target: str, path: str) -> bool:
     """Look at the path of a target, which a proxy may have put a prefix before."""
+    if not target:
+        return False  # "GET  /v1 HTTP/1.1", of which uwsgi makes an empty path
     absolute = _ABSOLUTE.match(target)
     sent = (target[absolute.end() :] if absolute else target).partition("?")[0] or "/"
     if "#" in sent or not _is_plain(sent):
