@@ -155,7 +155,7 @@ class Deployment:
             files = ["--config-file", str(self._file), "--config-file", str(own)]
             command = [*_command("api"), *files]
         else:
-            command = _WSGI[under](port)
+            command = wsgi_command(under, port, processes=2)
         env = {"HACORE_CONFIG_FILES": f"{self._file};{own}"}
         daemon = Daemon(name, command, self.folder / f"{name}.log", env)
         self.apis[name] = Api(daemon, port)
@@ -207,22 +207,18 @@ class Deployment:
         ]
 
 
-def _gunicorn(port: int) -> list[str]:
-    command = [sys.executable, "-m", "gunicorn", "-w", "2", "--threads", "4"]
-    command += ["--no-control-socket", "-b", f"127.0.0.1:{port}"]
-    return [*command, "hacore.cmd.wsgi:application"]
-
-
-def _uwsgi(port: int) -> list[str]:
-    """As doc/operate.md has it."""
+def wsgi_command(server: str, port: int, processes: int) -> list[str]:
+    """gunicorn or uwsgi with the application, as doc/operate.md has them."""
+    if server == "gunicorn":
+        command = [sys.executable, "-m", "gunicorn", "-w", str(processes), "--threads", "4"]
+        command += ["--no-control-socket", "-b", f"127.0.0.1:{port}"]
+        return [*command, "hacore.cmd.wsgi:application"]
     command = [str(Path(sys.executable).parent / "uwsgi"), "--http-socket", f"127.0.0.1:{port}"]
-    command += ["--master", "--lazy-apps", "--enable-threads", "--processes", "2", "--threads", "4"]
+    command += ["--master", "--lazy-apps", "--enable-threads"]
+    command += ["--processes", str(processes), "--threads", "4"]
     command += ["--die-on-term", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
     command += ["--add-header", "Connection: close"]
     return [*command, "--module", "hacore.cmd.wsgi:application"]
-
-
-_WSGI = {"gunicorn": _gunicorn, "uwsgi": _uwsgi}
 
 
 def _command(module: str) -> list[str]:
