@@ -141,16 +141,18 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start_api(self, name: str = "hacore-api", *, under: str | None = None) -> Api:
+    def start_api(
+        self, name: str = "hacore-api", *, under: str | None = None, server: str | None = None
+    ) -> Api:
         """Start an API, or start it again; does not wait.
 
         :param under: gunicorn (two processes) or uwsgi (two); else it is on its own server.
+        :param server: another way to the same database, as another node of its cluster.
         """
         known = self.apis.get(name)
         port = known.port if known else free_port() if self.apis else self.port
         self._check_port(port)
-        own = self.folder / f"{name}.conf"
-        own.write_text(f"[api]\nport = {port}\n")
+        own = self._write_own(name, server, f"[api]\nport = {port}\n")
         if under is None:
             files = ["--config-file", str(self._file), "--config-file", str(own)]
             command = [*_command("api"), *files]
@@ -174,11 +176,23 @@ class Deployment:
 
         wait_for(f"{name} to answer", answers, _START_S)
 
-    def start_engine(self, name: str = "engine") -> Daemon:
-        """Start an engine, or start it again; does not wait."""
-        command = [*_command("engine"), "--config-file", str(self._file)]
+    def start_engine(self, name: str = "engine", *, server: str | None = None) -> Daemon:
+        """Start an engine, or start it again; does not wait.
+
+        :param server: as of `start_api`.
+        """
+        files = ["--config-file", str(self._file)]
+        files += ["--config-file", str(self._write_own(name, server))]
+        command = [*_command("engine"), *files]
         self.engines[name] = Daemon(name, command, self.folder / f"{name}.log")
         return self.engines[name]
+
+    def _write_own(self, name: str, server: str | None, text: str = "") -> Path:
+        own = self.folder / f"{name}.conf"
+        if server is not None:
+            text += f"[database]\nconnection = {server}/{self._database}\n"
+        own.write_text(text)
+        return own
 
     def _check_port(self, port: int) -> None:
         with socket.socket() as probe:
