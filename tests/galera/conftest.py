@@ -15,6 +15,7 @@ from tests.crash.sandbox import Sandbox
 from tests.e2e.deployment import Deployment, Options, Servers
 from tests.e2e.reporting import DEPLOYMENT, Figures, attach_logs, print_figures
 from tests.galera.cluster import Cluster, missing_programs
+from tests.galera.haproxy import HAProxy
 from tests.services import skip_unless_required
 
 DYING = [f"compute{number}" for number in range(1, 13)]
@@ -49,6 +50,13 @@ def cluster(nodes: Cluster) -> Cluster:
     """The same with all nodes in it, whatever the test before did to them."""
     nodes.mend()
     return nodes
+
+
+@pytest.fixture
+def haproxy(cluster: Cluster, tmp_path: Path) -> Iterator[HAProxy]:
+    made = HAProxy(tmp_path / "haproxy", cluster)
+    yield made
+    made.close()
 
 
 @pytest.fixture

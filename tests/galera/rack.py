@@ -3,6 +3,7 @@
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,6 +59,14 @@ class Rack:
         assert answer.status_code in (202, 409), answer.text
         self.counts[f"answered {answer.status_code}"] += 1
 
+    def die_together(self, hosts: list[str]) -> None:
+        """Each is reported to every API."""
+        apis = range(len(self._deployment.apis))
+        with ThreadPoolExecutor(len(hosts) * len(apis)) as pool:
+            reports = [pool.submit(self.die, host, number) for host in hosts for number in apis]
+            for report in reports:
+                report.result()
+
     def read(self, statement: str) -> list[dict[str, Any]]:
         with self._watched.connect() as connection:
             # not what the node had a moment ago
@@ -71,9 +80,17 @@ class Rack:
         )
 
     def under_way(self) -> bool:
-        """Whether some instances have moved and others have not."""
-        moved = Counter(row["status"] for row in self.read("SELECT status FROM vmoves"))
+        """Whether recoveries run, and some of their instances have moved and others have not."""
+        rows = self.read(
+            "SELECT m.status FROM vmoves m JOIN notifications n ON n.uuid = m.notification_uuid "
+            "WHERE n.status = 'running'"
+        )
+        moved = Counter(row["status"] for row in rows)
         return 0 < moved["succeeded"] < moved.total()
+
+    def claimed_again(self) -> int:
+        """How often an engine went on with what another one, or itself, had begun."""
+        return sum(row["attempt"] - 1 - row["failures"] for row in self.recoveries())
 
     def wait_until_ended(self) -> float:
         """Seconds since the first host died."""

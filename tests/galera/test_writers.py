@@ -89,14 +89,7 @@ def test_engines_on_three_nodes_evacuate_each_instance_once(
     rack = Rack(deployment, sandbox, cluster.nodes[0].url)
     hosts = DYING[:6]
     rack.fill(hosts, 10)
-    with ThreadPoolExecutor(len(hosts) * len(deployment.apis)) as pool:
-        reports = [
-            pool.submit(rack.die, host, number)
-            for host in hosts
-            for number in range(len(deployment.apis))
-        ]
-        for report in reports:
-            report.result()
+    rack.die_together(hosts)
     took_s = rack.wait_until_ended()
     rack.check(hosts)
     owners = Counter(row["owner"].partition(":")[2] for row in rack.recoveries())
