@@ -3,7 +3,9 @@
 
 Invariant: at any moment at most one live claim exists per notification and per
 subject, and nothing is written for a notification but under its newest claim
-(`owned`); an engine whose lease was taken over gets LeaseLost instead.
+(`owned`); an engine whose lease was taken over gets LeaseLost instead.  Both hold
+between the nodes of a Galera cluster, each of which sees a beginning of one common
+order of commits: what was decided under a lock has written what it locked.
 
 The lease ends on the database's clock.
 """
@@ -266,7 +268,11 @@ def owned(
     ).one_or_none()
     if row is None:
         raise LeaseLost(f"Claim {claim.attempt} of notification {claim.uuid} was taken over.")
-    return row[0], db.time_in(row[1])
+    notification, now = row
+    # To Galera only what is written counts: where another node has let an engine take the claim
+    # over, and this node has not heard of it, whatever is written here must not be committed.
+    notification.locks += 1
+    return notification, db.time_in(now)
 
 
 @retry

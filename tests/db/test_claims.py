@@ -7,7 +7,7 @@ import datetime
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import claims
+from hacore.db import claims, recoveries
 from hacore.db.engine import Database
 from hacore.db.models import Event, Notification
 from hacore.errors import LeaseLost
@@ -107,6 +107,16 @@ def test_a_claim_writes_every_row_that_it_locked(db: Database) -> None:
         locks = session.execute(sa.select(Notification.id, Notification.locks)).all()
     assert {row.id for row in locks if row.locks == 1} == {first.id, second.id}
     assert len(locks) == 3
+
+
+def test_what_is_written_under_a_claim_writes_the_notification(db: Database) -> None:
+    """As above: a takeover at another node, and what the old owner writes here, exclude another."""
+    notification = factories.notification(db, factories.host(db))
+    claimed = claim(db)
+    assert claimed is not None
+    before = read(db, notification.uuid).locks
+    recoveries.record(db, claimed, "step", message="done")
+    assert read(db, notification.uuid).locks == before + 1
 
 
 def test_host_failures_go_first_and_processes_are_not_held_up(db: Database) -> None:
