@@ -39,6 +39,7 @@ _OPTIONS = (  # of [database], those that enginefacade's configure() takes
     "max_overflow",
     "max_pool_size",
     "mysql_sql_mode",
+    "mysql_wsrep_sync_wait",
     "pool_timeout",
     "sqlite_synchronous",
 )
