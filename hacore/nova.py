@@ -379,26 +379,33 @@ class Nova:
         row = self._repeat(lambda: self._client.servers.get(uuid), f"read instance {uuid}")
         return _instance(row.to_dict())
 
-    def lock(self, uuid: str, reason: str) -> None:
-        """Keep the owner from changing the instance; Nova keeps `reason` from 2.73 on."""
-        given = {"reason": reason} if self.lock_has_reason else {}
+    def lock(
+        self, uuid: str, reason: str, about_to_call: Callable[[], None] = lambda: None
+    ) -> None:
+        """Keep the owner from changing the instance; Nova keeps `reason` from 2.73 on.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        given = {"locked_reason": reason} if self.lock_has_reason else None
+        what = f"lock instance {uuid}"
         self._repeat(
-            lambda: self._client.servers.lock(uuid, **given),
-            f"lock instance {uuid}",
-            undone_later=True,
+            lambda: self._act(uuid, {"lock": given}, what, about_to_call), what, undone_later=True
         )
 
     def unlock(self, uuid: str) -> None:
         """Undo `lock`; an instance that is not locked is fine."""
         self._repeat(lambda: self._client.servers.unlock(uuid), f"unlock instance {uuid}")
 
-    def reset_state(self, uuid: str, vm_state: str) -> None:
-        """Set vm_state to ``active`` or ``error`` and clear task_state, in Nova's database only."""
-        self._repeat(
-            lambda: self._client.servers.reset_state(uuid, vm_state),
-            f"reset the state of instance {uuid} to {vm_state}",
-            undone_later=True,
-        )
+    def reset_state(
+        self, uuid: str, vm_state: str, about_to_call: Callable[[], None] = lambda: None
+    ) -> None:
+        """Set vm_state to ``active`` or ``error`` and clear task_state, in Nova's database only.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        body = {"os-resetState": {"state": vm_state}}
+        what = f"reset the state of instance {uuid} to {vm_state}"
+        self._repeat(lambda: self._act(uuid, body, what, about_to_call), what, undone_later=True)
 
     def stop(self, uuid: str) -> None:
         """Ask Nova to stop the instance.  Raises NovaConflict when it is in no state for that."""
@@ -424,31 +431,34 @@ class Nova:
         :param about_to_call: called before each time that the call is sent.
         """
 
+        body = {"evacuate": {} if host is None else {"host": host}}
+        what = f"evacuate instance {uuid}"
+        self._repeat(lambda: self._act(uuid, body, what, about_to_call), what, repeatable=False)
+
+    def _act(
+        self, uuid: str, body: dict[str, Any], what: str, about_to_call: Callable[[], None]
+    ) -> None:
+        """Change an instance; `about_to_call` is called just before each time that this is sent."""
+
         def send() -> None:
             self._session.get_auth_headers()  # so that nothing is waited for after the next line
             about_to_call()
             # neither sent again with a new token nor to another place: not by a library
             answer, _ = self._client.client.post(
-                f"/servers/{uuid}/action",
-                body={"evacuate": {} if host is None else {"host": host}},
-                allow_reauth=False,
-                redirect=False,
+                f"/servers/{uuid}/action", body=body, allow_reauth=False, redirect=False
             )
             if answer.status_code >= 300:
                 raise errors.NovaError(
-                    f"Could not evacuate instance {uuid}: Nova redirects the call (status "
-                    f"{answer.status_code}); set [nova] endpoint_override or correct the catalogue"
+                    f"Could not {what}: Nova redirects the call (status {answer.status_code}); "
+                    "set [nova] endpoint_override or correct the catalogue"
                 )
 
-        def send_with_valid_token() -> None:
-            try:
-                send()
-            except nova_exc.Unauthorized:  # Nova has done nothing
-                if not self._session.invalidate():
-                    raise
-                send()
-
-        self._repeat(send_with_valid_token, f"evacuate instance {uuid}", repeatable=False)
+        try:
+            send()
+        except nova_exc.Unauthorized:  # Nova has done nothing
+            if not self._session.invalidate():
+                raise
+            send()
 
     def evacuations_from(
         self, host: str, since: datetime.datetime | None = None
@@ -499,7 +509,8 @@ class Nova:
         """Call until it works, Nova refuses, or the retry timeout is over.
 
         :param undone_later: what follows may undo this: a try that broke off must
-            not be carried out after that, so it is waited until it cannot be.
+            not be carried out after that, so it is waited until it cannot be, also
+            where another try fails.
         """
         deadline = self._clock.monotonic() + self._retry_timeout_s
         backoff_s = _FIRST_BACKOFF_S
@@ -515,25 +526,30 @@ class Nova:
                 away = isinstance(error, errors.TransientNovaError) or (
                     repeatable and isinstance(error, errors.NovaOutcomeUnknown)
                 )
-                if not away:
-                    raise error from exc
-                if isinstance(error, errors.NovaOutcomeUnknown):
+                if undone_later and isinstance(error, errors.NovaOutcomeUnknown):
                     late_until = self._clock.monotonic() + LATE_S
-                if self._clock.monotonic() >= deadline:
-                    raise errors.TransientNovaError(
+                if away and self._clock.monotonic() >= deadline:
+                    error = errors.TransientNovaError(
                         f"{error} (tried for {self._retry_timeout_s:g} s)"
-                    ) from exc
+                    )
+                    away = False
+                if not away:
+                    self._outwait(late_until)
+                    raise error from exc
                 pause_s = max(
                     getattr(exc, "retry_after", 0), self._random.uniform(backoff_s / 2, backoff_s)
                 )
                 LOG.warning("%s; trying again in %.1f s", error, pause_s)
             else:
-                late_s = late_until - self._clock.monotonic()
-                if undone_later and late_s > 0:
-                    self._guard.wait(late_s)
+                self._outwait(late_until)
                 return result
             self._guard.wait(pause_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def _outwait(self, moment: float) -> None:
+        late_s = moment - self._clock.monotonic()
+        if late_s > 0:
+            self._guard.wait(late_s)
 
     def _guarded(self, call: Callable[[], T]) -> T:
         """Call; the guard is asked before every request of it."""

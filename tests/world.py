@@ -8,7 +8,7 @@ to the sandbox's REST layer instead of a socket.
 import json
 import random
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import RemoteDisconnected
 from typing import Any
 
@@ -65,9 +65,7 @@ class SandboxAdapter(BaseAdapter):
         if answer.delay_s:
             self._clock.pass_time(answer.delay_s)
         if answer.drop:
-            raise requests.exceptions.ConnectionError(
-                ProtocolError("Connection aborted.", RemoteDisconnected("no answer"))
-            )
+            raise broken_off()
         response = requests.Response()
         response.status_code = answer.status
         response.headers.update({"Content-Type": "application/json", **answer.headers})
@@ -75,8 +73,32 @@ class SandboxAdapter(BaseAdapter):
         response.request, response.url = request, request.url
         return response
 
+    def deliver_late(self, request: Any, by_s: float, told: Callable[[int], None]) -> None:
+        """Let a request reach Nova or Keystone after `by_s`, whoever is left to hear the answer.
+
+        :param told: called with the status then.
+        """
+        url = urllib.parse.urlsplit(request.url)
+        headers = {k.lower(): str(v) for k, v in _text(request.headers).items()}
+        body = request.body or b""
+        body_bytes = body.encode() if isinstance(body, str) else body
+
+        def deliver() -> None:
+            given = {"host": url.netloc, **headers}
+            answer = self._rest.handle(request.method, url.path, url.query, given, body_bytes)
+            told(answer.status)
+
+        self._clock.at(self._clock.monotonic() + by_s, deliver)
+
     def close(self) -> None:
         """Nothing is open."""
+
+
+def broken_off() -> requests.exceptions.ConnectionError:
+    """What an engine sees of a request whose answer never comes."""
+    return requests.exceptions.ConnectionError(
+        ProtocolError("Connection aborted.", RemoteDisconnected("no answer"))
+    )
 
 
 def _text(headers: Mapping[Any, Any]) -> dict[str, Any]:

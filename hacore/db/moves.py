@@ -95,24 +95,28 @@ def of(session: orm.Session, notification_uuid: str) -> list[Move]:
 def begin(db: Database, claim: Claim, move: Move) -> None:
     """Note, before it is done, that the instance is locked and evacuated by us.
 
-    Written are ``locked`` and ``migration_before`` as `move` has them now.
+    Written are ``locked`` and ``migration_before`` as `move` has them now.  Until the next call
+    is noted (`about_to_call`) the lock is the last one, and ``updated_at`` its beginning.
     """
     with db.write() as session:
         _, now = claims.owned(db, session, claim)
         row = session.get_one(Move, move.id)
+        again = row.status == MoveStatus.ONGOING
         row.status = MoveStatus.ONGOING
+        row.called_at = None
         row.locked = move.locked
         row.migration_before = move.migration_before
         row.start_time = row.start_time or now
         row.end_time = None
         row.message = None
         row.updated_at = now
-    _tell(logging.INFO, claim, move, MoveStatus.ONGOING, "evacuation begins")
+    if not again:
+        _tell(logging.INFO, claim, move, MoveStatus.ONGOING, "evacuation begins")
 
 
 @retry
 def about_to_call(db: Database, claim: Claim, move: Move) -> None:
-    """Note, before it is sent, that Nova is asked to evacuate the instance now."""
+    """Note, before it is sent, that Nova is asked to reset or to evacuate the instance now."""
     with db.write() as session:
         _, now = claims.owned(db, session, claim)
         session.get_one(Move, move.id).called_at = now
@@ -120,14 +124,15 @@ def about_to_call(db: Database, claim: Claim, move: Move) -> None:
 
 @retry
 def seconds_since_calls(db: Database, notification_uuid: str) -> dict[int, float]:
-    """Return for how long Nova has been asked to evacuate, by id of the move; by one clock."""
+    """Return how long ago the last call for each ongoing move began, by its id; by one clock."""
     with db.read() as session:
         now = db.now(session)
-        return {
-            move.id: (now - move.called_at).total_seconds()
+        begun = {
+            move.id: move.called_at or move.updated_at
             for move in of(session, notification_uuid)
-            if move.called_at is not None
+            if move.status == MoveStatus.ONGOING
         }
+        return {id_: (now - at).total_seconds() for id_, at in begun.items() if at is not None}
 
 
 @retry

@@ -112,6 +112,18 @@ def disabled_service(db: Database, claim: Claim) -> bool:
         return claims.owned(db, session, claim)[0].disabled_service
 
 
+def seconds_since_claim(db: Database, claim: Claim) -> float:
+    """Return how long ago the claim was taken, by the database's clock."""
+    with db.read() as session:
+        taken_at = session.scalar(
+            sa.select(sa.func.min(Event.created_at)).where(
+                Event.notification_uuid == claim.uuid, Event.attempt == claim.attempt
+            )
+        )
+        # its first line is written with it
+        return (db.now(session) - taken_at).total_seconds() if taken_at else 0.0
+
+
 def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:
     """Return whether an earlier claim of this attempt brought `step` to `state`.
 

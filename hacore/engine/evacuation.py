@@ -55,6 +55,7 @@ class _Flight:
     accepted: bool = False  #: Nova took the call of this claim at `since`
     decided: Verdict | None = None  #: there is nothing to wait for
     arrived: bool = False  #: Nova says done; it is to be seen that the host is another
+    late_until: float = 0.0  #: until then a lock call of an earlier claim may reach Nova
 
 
 class Evacuation:
@@ -75,7 +76,8 @@ class Evacuation:
         self._waiting: collections.deque[Move] = collections.deque()
         self._starting: collections.deque[tuple[float, Move]] = collections.deque()  # and when
         self._flights: list[_Flight] = []
-        self._landed: list[tuple[Move, Verdict, float]] = []
+        #: What has a verdict; not to be settled before the first of each.
+        self._landed: list[tuple[float, Move, Verdict, float]] = []
         self._settling: list[Any] = []
         self._instances: dict[str, Instance] = {}
         self._newest: dict[str, Migration] = {}
@@ -93,7 +95,9 @@ class Evacuation:
                 self._pause(looked)
                 looked = self._clock.monotonic()
                 self._watch()
-            self._settle()
+            while self._landed:
+                self._wait_until(min(not_before for not_before, *_ in self._landed))
+                self._settle()
             for future in self._settling:
                 future.result()
         finally:
@@ -118,16 +122,18 @@ class Evacuation:
             self._instances = self._recovery.instances_on(self._host, _LISTING_AGE_S)
             self._read_records()
         called_s = moves.seconds_since_calls(self._recovery.db, self._recovery.claim.uuid)
+        now = self._clock.monotonic()
         for row in open_rows:
-            since_s = called_s.get(row.id, LATE_S)
+            # younger than this, what an earlier claim has sent may yet be carried out
+            age_s = max(0.0, called_s.get(row.id, LATE_S))
             if not self._needs_call(row):
                 self._window.add()
-                self._flights.append(_Flight(row, None, self._clock.monotonic()))
-            elif row.status == MoveStatus.ONGOING and since_s < LATE_S:
-                # Nova may yet carry out what an earlier claim has sent
+                # where a call followed, the lock had been answered
+                late_s = LATE_S - age_s if row.locked and row.called_at is None else 0.0
+                self._flights.append(_Flight(row, None, now, late_until=now + late_s))
+            elif age_s < LATE_S:
                 self._window.add()
-                began = self._clock.monotonic() - max(0.0, since_s)
-                self._flights.append(_Flight(row, None, began, unknown=True))
+                self._flights.append(_Flight(row, None, now - age_s, unknown=True))
             else:
                 self._waiting.append(row)
 
@@ -316,10 +322,12 @@ class Evacuation:
             self._window.give_back()
         self._ended += 1
         progress = self._ended / self._total if self._total else 1.0
-        self._landed.append((flight.move, verdict, progress))
+        self._landed.append((flight.late_until, flight.move, verdict, progress))
 
     def _settle(self) -> None:
-        """Have what has landed settled."""
-        for landed in self._landed:
-            self._settling.append(self._pool.submit(self._mover.settle, *landed))
-        self._landed.clear()
+        """Have what has landed settled, as far as that may be done now."""
+        now = self._clock.monotonic()
+        for not_before, *landed in self._landed:
+            if not_before <= now:
+                self._settling.append(self._pool.submit(self._mover.settle, *landed))
+        self._landed = [landed for landed in self._landed if landed[0] > now]

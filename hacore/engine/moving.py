@@ -74,11 +74,12 @@ class Mover:
             ours = move.locked and instance.lock_reason in (None, self._lock_reason)
             move.locked = ours or not instance.locked
             move.migration_before = max(move.migration_before, newest.id if newest else 0)
-            moves.begin(self._recovery.db, self._recovery.claim, move)
             if move.locked:
-                self._nova.lock(move.instance_uuid, self._lock_reason)
+                self._nova.lock(move.instance_uuid, self._lock_reason, lambda: self._begin(move))
+            else:
+                self._begin(move)
             if instance.vm_state in _RESET_FIRST:
-                self._nova.reset_state(move.instance_uuid, VmState.ERROR)
+                self._reset(move)
             self._evacuate(move)
         except NovaNotFound:
             return GONE
@@ -87,6 +88,15 @@ class Mover:
         except NovaError as exc:
             return Verdict(MoveStatus.FAILED, message=str(exc))
         return None
+
+    def _begin(self, move: Move) -> None:
+        moves.begin(self._recovery.db, self._recovery.claim, move)
+
+    def _about_to_call(self, move: Move) -> None:
+        moves.about_to_call(self._recovery.db, self._recovery.claim, move)
+
+    def _reset(self, move: Move) -> None:
+        self._nova.reset_state(move.instance_uuid, VmState.ERROR, lambda: self._about_to_call(move))
 
     def _elsewhere(self, move: Move) -> Verdict:
         host = self._nova.instance(move.instance_uuid).host
@@ -104,15 +114,11 @@ class Mover:
             if isinstance(exc, NovaBadRequest):
                 raise
             # busy with something that the dead host will never finish
-            self._nova.reset_state(move.instance_uuid, VmState.ERROR)
+            self._reset(move)
             self._call(move)
 
     def _call(self, move: Move) -> None:
-        self._nova.evacuate(
-            move.instance_uuid,
-            self._target,
-            lambda: moves.about_to_call(self._recovery.db, self._recovery.claim, move),
-        )
+        self._nova.evacuate(move.instance_uuid, self._target, lambda: self._about_to_call(move))
 
     def _recorded(self, move: Move) -> bool:
         return any(
@@ -124,6 +130,8 @@ class Mover:
 
     def settle(self, move: Move, verdict: Verdict, progress: float | None) -> None:
         """Restore the power state, unlock, write the verdict down.
+
+        Not to be called while a lock call of an earlier claim may be on its way.
 
         :param progress: of the step, once this is done.
         """

@@ -10,6 +10,7 @@ from hacore.db import moves, reserved
 from hacore.db.models import Move
 from hacore.engine.moving import GONE, Mover, Verdict
 from hacore.errors import NovaNotFound
+from hacore.nova import LATE_S
 from hacore.states import MoveStatus, NotificationType
 from hacore.tasks.base import Recovery
 from hacore.tasks.host import undo
@@ -29,6 +30,7 @@ def clear_up(recovery: Recovery) -> None:
     if claim.type != NotificationType.COMPUTE_HOST:
         return
     mover = Mover(recovery, None, None)
+    _outwait_late_calls(recovery)
     rows = moves.all_of(recovery.db, claim.uuid)
     for move in rows:
         if move.status in _OPEN:
@@ -40,6 +42,17 @@ def clear_up(recovery: Recovery) -> None:
         service = recovery.nova.service(claim.host_name)
         if service is not None and service.up:
             undo(recovery, service)
+
+
+def _outwait_late_calls(recovery: Recovery) -> None:
+    """Wait until nothing that was broken off can reach Nova any more.
+
+    A lock that comes after the last unlock would stay for good.
+    """
+    ages_s = moves.seconds_since_calls(recovery.db, recovery.claim.uuid).values()
+    late_s = LATE_S - max(0.0, min(ages_s, default=LATE_S))
+    if late_s > 0:
+        recovery.guard.wait(late_s)
 
 
 def give_back_unused(recovery: Recovery) -> None:

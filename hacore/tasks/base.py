@@ -12,7 +12,7 @@ from hacore.db import recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.errors import RecoveryFailed
-from hacore.nova import Guard, Instance, Nova
+from hacore.nova import LATE_S, Guard, Instance, Nova
 from hacore.states import StepState
 from hacore.tasks.watching import Watcher
 
@@ -79,6 +79,15 @@ class Recovery:
     def reached(self, step: str, state: StepState) -> bool:
         """Whether an engine that died had brought `step` to `state` in this attempt."""
         return recoveries.reached(self.db, self.claim, step, state)
+
+    def outwait_earlier_claims(self) -> None:
+        """Wait until nothing that an earlier claim has sent can reach Nova any more.
+
+        It has sent nothing since this claim was taken.
+        """
+        late_s = LATE_S - max(0.0, recoveries.seconds_since_claim(self.db, self.claim))
+        if late_s > 0:
+            self.guard.wait(late_s)
 
     def look(self, uuid: str, host: str, after: float) -> Instance:
         """Return an instance as it was after `after`; see `hacore.tasks.watching.Watcher`."""

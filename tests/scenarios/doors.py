@@ -20,7 +20,7 @@ from hacore.sandbox.cloud import Cloud
 from hacore.sandbox.rest import Rest
 from tests.scenarios.clock import WorldClock
 from tests.scenarios.log import Log
-from tests.world import SandboxAdapter
+from tests.world import SandboxAdapter, broken_off
 
 _COMPUTE = "/compute/v2.1"
 _TARGET = re.compile(r"/compute/v2\.1/(servers|os-services|os-aggregates)/([^/?]+)")
@@ -37,16 +37,30 @@ class NovaDoor(SandboxAdapter):
         self._log = log
         #: Told of a call before it leaves.
         self.before: Callable[[str], None] = lambda _call: None
+        self._leaving: Any = None
+        self._is_late = False
+
+    def make_late(self, by_s: float) -> None:
+        """The call that is about to leave reaches Nova so much later, and its answer nobody."""
+        call, self._is_late = self._describe(self._leaving), True
+        self.deliver_late(
+            self._leaving,
+            by_s,
+            lambda status: self._log.world(f"{call} reaches Nova: {status}"),
+        )
 
     def send(
         self, request: Any, *, timeout: float | None = None, **options: Any
     ) -> requests.Response:
         self._world.check_alive()
         call = self._describe(request)
+        self._leaving, self._is_late = request, False
         if call is not None:
             self.before(call)
         begun = self._world.monotonic()
         try:
+            if self._is_late:
+                raise broken_off()
             answer = super().send(request, timeout=timeout, **options)
         except requests.exceptions.RequestException as exc:
             if call is not None:

@@ -48,6 +48,7 @@ class Stage(World):
         self.log = Log(self.clock)
         self.database = DatabaseDoor(db, str(path), self.clock, self.log)
         self.before_call: Callable[[str], None] = lambda _call: None
+        self.door: NovaDoor | None = None  #: of the call that is about to leave, or has left
         self._handler = Handler(self.log)
         _LOGGER.addHandler(self._handler)
         _LOGGER.propagate = False
@@ -67,7 +68,12 @@ class Stage(World):
 
     def http_of(self, engine: str) -> NovaDoor:
         door = NovaDoor(self.rest, self.clock, self.cloud, self.log)
-        door.before = lambda call: self.before_call(call)
+
+        def before(call: str) -> None:
+            self.door = door
+            self.before_call(call)
+
+        door.before = before
         return door
 
     def pool_of(self, engine: str) -> Pool:

@@ -144,6 +144,11 @@ class Director:
                 rule["servers"] = [self._uuid(name) for name in rule["servers"]]
         self._stage.faults(**faults)
 
+    def late(self, seconds: str) -> None:
+        assert self._stage.door is not None
+        self._tell(f"this call will reach Nova {seconds} s later, and its answer nobody")
+        self._stage.door.make_late(float(seconds))
+
     def well(self) -> None:
         self._tell("Nova is well again")
         self._stage.control("DELETE", "/faults")
@@ -301,6 +306,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
     (r"Nova is ([\d.]+) times as slow", Director.slow),
     (r"Nova is well again", Director.well),
+    (r"it reaches Nova ([\d.]+) s later", Director.late),
     (r"the database is away(?: for engine (\w+))? for ([\d.]+) s", Director.database_away),
     (r"the disk is full for ([\d.]+) s", Director.database_full),
     (r"the answer is lost", Director.lose_answer),

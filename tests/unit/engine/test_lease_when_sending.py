@@ -1,77 +1,113 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The lease is asked for when a call is sent, and what an engine before has sent is waited for."""
 
-import urllib.parse
 from collections.abc import Callable
-from http.client import RemoteDisconnected
 from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 from oslo_config import cfg
-from urllib3.exceptions import ProtocolError
 
 from hacore import errors
 from hacore.db import claims
+from hacore.db.models import Segment
 from hacore.engine.queue import Queue
 from hacore.nova import Nova
 from hacore.sandbox.rest import Rest
 from hacore.states import NotificationStatus as Status
 from tests.simulation import Simulation
 from tests.unit.conftest import MakeNova
-from tests.world import SandboxAdapter, World, _text
+from tests.world import SandboxAdapter, World, broken_off
 
 
 def is_evacuate(request: Any) -> bool:
     return "evacuate" in str(request.body)
 
 
-def _bytes(body: str | bytes) -> bytes:
-    return body.encode() if isinstance(body, str) else body
+class LateCall(SandboxAdapter):
+    """The connection of the first call of a kind breaks, and Nova carries it out 9 s later."""
 
-
-class LateEvacuation(SandboxAdapter):
-    """The connection of the first evacuate call breaks, and Nova carries it out 9 s later."""
-
-    def __init__(self, rest: Rest, clock: Simulation) -> None:
+    def __init__(self, rest: Rest, clock: Simulation, action: str) -> None:
         super().__init__(rest, clock)
-        self._late: Any = None
+        self._action = f'"{action}"'
+        self.sent = self.arrived = False
 
     def send(self, request: Any, **options: Any) -> requests.Response:
-        if self._late is None and is_evacuate(request):
-            self._late = request
-            self._clock.at(self._clock.monotonic() + 9, self._carry_out)
-            raise requests.exceptions.ConnectionError(
-                ProtocolError("Connection aborted.", RemoteDisconnected("no answer"))
-            )
+        if not self.sent and self._action in str(request.body):
+            self.sent = True
+            self.deliver_late(request, 9, lambda _status: setattr(self, "arrived", True))
+            raise broken_off()
         return super().send(request, **options)
 
-    def _carry_out(self) -> None:
-        url = urllib.parse.urlsplit(self._late.url)
-        headers = {"host": url.netloc}
-        headers |= {key.lower(): str(value) for key, value in _text(self._late.headers).items()}
-        self._rest.handle("POST", url.path, url.query, headers, _bytes(self._late.body))
+
+@pytest.fixture
+def late(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], LateCall]:
+    """Make the first call of a kind, of any engine, a late one."""
+
+    def make(action: str) -> LateCall:
+        adapter = LateCall(world.rest, world.clock, action)
+        monkeypatch.setattr(world, "http_of", lambda _name: adapter)
+        return adapter
+
+    return make
 
 
 @pytest.mark.parametrize("ends", [World.stop_engine, World.kill_engine])
 def test_an_engine_waits_for_what_the_one_before_has_sent(
-    world: World, ends: Callable[[World, str], None], monkeypatch: pytest.MonkeyPatch
+    world: World, ends: Callable[[World, str], None], late: Callable[[str], LateCall]
 ) -> None:
     """Nova accepts a second evacuate while the first one runs, and both harm the instance."""
     world.conf.set_override("claim_lease", 3)  # shorter than a call may be on its way
     (server,) = world.boot(1)
     world.kill()
     uuid = world.notify()
-    adapter = LateEvacuation(world.rest, world.clock)
-    monkeypatch.setattr(world, "http_of", lambda _name: adapter)
+    adapter = late("evacuate")
     world.engine("a")
-    world.clock.run(lambda: adapter._late is not None)
+    world.clock.run(lambda: adapter.sent)
     world.clock.run(lambda: world.moves(uuid)[server].called_at is not None)
     ends(world, "a")
     world.engine("b")
     assert world.recover(uuid).message == "1 evacuated, 0 skipped."
     records = [record.status for record in world.cloud.state.migrations]
     assert records == ["done"]
+
+
+def test_a_recovery_that_is_given_up_waits_for_a_lock_that_is_on_its_way(
+    world: World, late: Callable[[str], LateCall]
+) -> None:
+    """The engine is stopped while it locks, and the segment disabled: all is cleared up then."""
+    (server,) = world.boot(1)
+    world.kill()
+    uuid = world.notify()
+    adapter = late("lock")
+    world.engine("a")
+    world.clock.run(lambda: adapter.sent)
+    world.stop_engine("a")
+    with world.db.write() as session:
+        session.execute(sa.update(Segment).values(enabled=False))
+    world.engine("b")
+    assert world.recover(uuid).status == Status.IGNORED
+    assert adapter.arrived
+    assert world.server(server).locked_by is None
+
+
+def test_a_reset_that_is_on_its_way_is_waited_for(
+    world: World, late: Callable[[str], LateCall]
+) -> None:
+    """Nova resets the state of an instance in the middle of its evacuation too."""
+    (server,) = world.boot(1, states={"vm_state": "paused"})
+    world.kill()
+    uuid = world.notify()
+    adapter = late("os-resetState")
+    world.engine("a")
+    world.clock.run(lambda: adapter.sent)
+    world.stop_engine("a")
+    world.engine("b")
+    assert world.recover(uuid).message == "1 evacuated, 0 skipped."
+    world.clock.pass_time(20)
+    assert world.server(server).vm_state == "stopped"
+    assert adapter.arrived
 
 
 def test_what_never_reached_nova_is_sent_again(world: World) -> None:
