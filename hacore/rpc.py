@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The wake-up: the API tells engines that there is something to claim.
+"""The wake-up: the API, or an engine that stops, tells engines that there is something to claim.
 
 It may be lost, late or doubled without harm, for engines also look by
 themselves.  So it never blocks a request and never fails one.

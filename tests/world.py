@@ -216,6 +216,7 @@ class World:
             Flows(self.conf),
             self.pool_of(name),
             events.Events(self.told.append),
+            self.wake,
         )
 
         def submit(body: Any, *args: Any) -> None:

@@ -67,7 +67,10 @@ class Outcome:
 
 
 class Recoverer:
-    """Recovers from what a claimed notification tells; used by many threads."""
+    """Recovers from what a claimed notification tells; used by many threads.
+
+    :param released: called when a claim was given back because the engine stops.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Recoverer:
         flows: Flows,
         calls: Pool,
         events: Events | None = None,
+        released: Callable[[], None] = lambda: None,
     ) -> None:
         self._conf = conf
         self._db = db
@@ -86,6 +90,7 @@ class Recoverer:
         self._flows = flows
         self._calls = TracedPool(calls)
         self._events = events or Events()
+        self._released = released
         self._window = Window(conf.verify_interval)
         self._watcher = Watcher(clock, conf.verify_interval)
 
@@ -123,6 +128,7 @@ class Recoverer:
             LOG.warning("notification %s: stopped working on it: %s", claim.uuid, exc)
         except Interrupted as exc:
             claims.release(self._db, claim, str(exc))
+            self._released()
 
     def _evacuate(self, recovery: Recovery, step: str, target: str | None) -> None:
         Evacuation(self._calls, self._window, recovery, step, target).run()

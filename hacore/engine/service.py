@@ -18,7 +18,7 @@ from hacore.engine.login import stay_logged_in
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.nova import Nova
-from hacore.rpc import WakeListener
+from hacore.rpc import WakeListener, Waker
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Engine:
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")
+        self._waker = Waker(conf)
         self._stopped = threading.Event()
         nova = Nova(conf, clock=self._clock)
         recoverer = Recoverer(
@@ -61,6 +62,7 @@ class Engine:
             Flows(conf),
             self._calls,
             self._events,
+            self._waker.wake,  # the other engines: this one claims no more
         )
         self._queue = Queue(
             conf, self._db, self._clock, owner, self._recoveries.submit, recoverer.recover
@@ -103,6 +105,7 @@ class Engine:
         if not ended:
             LOG.warning("some recoveries did not stop in time; their leases will run out")
         self._listener.stop()
+        self._waker.stop()
         self._events.stop()
         for thread in self._threads:
             thread.join(timeout=5)

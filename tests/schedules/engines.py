@@ -40,6 +40,7 @@ class WatchedWorld(World):
     ) -> None:
         super().__init__(conf, db, clock, hosts=len(plan.hosts), **plan.cloud)
         self._flows = flows
+        self._wakes = plan.wakes
 
     def start(self, engine: str, doors: Doors) -> None:
         """Start one life of an engine."""
@@ -50,7 +51,14 @@ class WatchedWorld(World):
         # held while a token is fetched, and while a host's instances are listed
         nova._session.auth._lock = Lock(clock)
         recoverer = Recoverer(
-            self.conf, self.db, nova, clock, self._flows, Pool(clock, engine), events.Events()
+            self.conf,
+            self.db,
+            nova,
+            clock,
+            self._flows,
+            Pool(clock, engine),
+            events.Events(),
+            self.wake if self._wakes else lambda: None,
         )
         recoverer._watcher._listings = _Listings(clock)
 

@@ -2,10 +2,11 @@
 """A Nova gateway to a cloud of its own."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from oslo_config import cfg
+from oslo_messaging.conffixture import ConfFixture
 
 from hacore.nova import Nova
 from hacore.sandbox.cloud import Cloud
@@ -31,3 +32,13 @@ def make_nova(conf: cfg.ConfigOpts) -> MakeNova:
         return nova, cloud, rest, clock
 
     return make
+
+
+@pytest.fixture
+def bus(conf: cfg.ConfigOpts) -> Iterator[cfg.ConfigOpts]:
+    """Options with those of oslo.messaging, on an in-process bus."""
+    # oslo.messaging registers some of its options on its own global only
+    fixture = ConfFixture(conf, transport_url="fake://")
+    fixture.setUp()
+    yield conf
+    fixture.cleanUp()

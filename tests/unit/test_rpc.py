@@ -3,25 +3,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from oslo_config import cfg
-from oslo_messaging.conffixture import ConfFixture
 
 from hacore.rpc import WakeListener, Waker
 
 PATIENCE_S = 20
-
-
-@pytest.fixture
-def bus(conf: cfg.ConfigOpts) -> Iterator[cfg.ConfigOpts]:
-    """Options with those of oslo.messaging, on an in-process bus."""
-    # oslo.messaging registers some of its options on its own global only
-    fixture = ConfFixture(conf, transport_url="fake://")
-    fixture.setUp()
-    yield conf
-    fixture.cleanUp()
 
 
 def test_a_wake_up_reaches_every_engine(bus: cfg.ConfigOpts) -> None:
