@@ -5,10 +5,12 @@ The database is known by triggers and the cloud by its own records: nothing
 here asks hacore.  What must hold at the end is in `verdict`.
 """
 
+import dataclasses
 import json
 import re
 from typing import Any
 
+from hacore.nova import LATE_S
 from hacore.sandbox.cloud import Cloud
 from hacore.sandbox.model import Migration, Server
 from hacore.states import ENDED, LIVE, TRANSITIONS
@@ -21,6 +23,18 @@ _UNDER_WAY = ("accepted", "pre-migrating")
 _SUCCEEDED = ("done", "completed")
 #: Our lock: made with a reason, or, before 2.73, by the only administrator who makes them.
 _TOUCHING = ("lock", "evacuate", "os-resetState")
+
+
+@dataclasses.dataclass
+class Sent:
+    """A call that changes something, as an engine sent it for a claim."""
+
+    engine: str
+    claim: tuple[str, int]
+    instance: str  #: empty: of a host
+    action: str
+    at: float
+    known: bool = False  #: what became of it can be known
 
 
 class Checks:
@@ -43,6 +57,8 @@ class Checks:
         #: When the host of each notification had died, as it came in.
         self._failed_at: dict[str, float] = {}
         self._records = 0
+        #: The evacuate calls that were sent, by instance.
+        self._evacuations: dict[str, list[Sent]] = {}
 
     def broken(self, promise: str) -> None:
         """A promise does not hold."""
@@ -87,6 +103,20 @@ class Checks:
                 self._of_recovery(actor, new, was_live)
             if table == "vmoves":
                 self._move(old, new)
+
+    def kind_of(self, written: list[tuple[Any, ...]]) -> str:
+        """What an engine's transaction does that is not committed yet: claim, renewal or any."""
+        kind = ""
+        for table, *values in written:
+            new = dict(zip(self._columns[table], values, strict=True))
+            old = self.rows[table].get(values[0])
+            if table == "hosts" or old is None or table != "notifications":
+                kind = kind or "any"
+            elif new["attempt"] != old["attempt"]:
+                return "claim"
+            elif new["status"] == old["status"] and new["message"] == old["message"]:
+                kind = "renewal" if new["lease_until"] not in (None, old["lease_until"]) else "any"
+        return kind
 
     def _notification(
         self, actor: _Actor | None, old: dict[str, Any] | None, new: dict[str, Any]
@@ -260,22 +290,68 @@ class Checks:
 
     # --------------------------------------------------------------- calls
 
-    def calls(self, actor: _Actor | None, request: Any) -> None:
-        """An engine sends a request now."""
+    def calls(self, actor: _Actor | None, request: Any) -> Sent | None:
+        """An engine sends a request now, whoever decided to: a library repeats some.
+
+        Returns what it sends, if that changes something for a recovery.
+        """
         claim = getattr(actor, "claim", None)
-        if claim is None or request.method == "GET" or "/compute" not in request.url:
-            return
+        if claim is None or "/compute" not in request.url:
+            return None
         row = self.rows["notifications"][claim[0]]
         assert actor is not None
         if (row["owner"], row["attempt"]) != (actor.group, claim[1]):
             self.broken(
                 f"{actor.group} calls Nova under claim {claim}, {row['owner']} took it over"
             )
+        elif row["status"] != Status.RUNNING or (row["lease_until"] or "") < self._now_text():
+            self.broken(
+                f"{actor.group} calls Nova under claim {claim}, which has ended ({row['status']}, "
+                f"lease until {row['lease_until']})"
+            )
+        if request.method == "GET":
+            return None
+        sent = Sent(actor.group, claim, "", request.method, self._clock.monotonic())
         match = _ACTION.search(request.url)
         if match is not None:
             body = json.loads(request.body)
             ((action, values),) = body.items()
             self._acts(row, match[1], action, values)
+            sent.instance, sent.action = match[1], action
+            if action == "evacuate":
+                self._flies(sent)
+        return sent
+
+    def _flies(self, sent: Sent) -> None:
+        """No call of which nobody can know whether Nova will carry it out is followed by another.
+
+        It is known once Nova has answered, or has made a record.
+        """
+        before = self._evacuations.setdefault(sent.instance, [])
+        for other in before:
+            if not other.known and sent.at - other.at < LATE_S:
+                self.broken(
+                    f"{sent.engine} calls evacuate of {sent.instance}, and the call of "
+                    f"{other.engine} at {other.at:.2f} may be on its way"
+                )
+        before.append(sent)
+
+    def answered(self, sent: Sent | None, status: int) -> None:
+        """Nova has answered a call."""
+        if sent is not None and status < 500:
+            sent.known = True
+
+    def arrived(self, sent: Sent | None, status: int) -> None:
+        """Nova has carried out, or refused, a call whose sender hears nothing of it."""
+        if sent is None or status >= 300 or not sent.instance:
+            return
+        row = self.rows["notifications"][sent.claim[0]]
+        undoes = sent.action == "lock" or (sent.action == "os-stop" and row["type"] == "VM")
+        if undoes and row["status"] in ENDED:
+            self.broken(
+                f"the {sent.action} of {sent.instance} that {sent.engine} sent at {sent.at:.2f} "
+                f"arrives when {row['uuid']} is {row['status']}"
+            )
 
     def _acts(self, row: dict[str, Any], instance: str, action: str, values: Any) -> None:
         if action in ("lock", "unlock") and instance in self.owned_locks:
@@ -319,6 +395,8 @@ class Checks:
         """Nova has: one evacuation more?"""
         records = self._cloud.state.migrations
         for new in records[self._records :]:
+            for sent in self._evacuations.get(new.server.uuid, ()):
+                sent.known = True  # which of them it was does not matter: it is watched now
             for old in self._cloud.state.migrations_of[new.server.uuid]:
                 if old is not new:
                     self._second(new.server, old, new)

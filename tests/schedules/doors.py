@@ -5,27 +5,24 @@ Only what goes through a door has an effect, so it is at the doors that engines
 are killed or frozen, that calls and commits are lost, and that the checks look.
 """
 
-import collections
 import contextlib
 import random
-import urllib.parse
-from collections.abc import Callable, Iterator
-from http.client import RemoteDisconnected
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import requests
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import engines
 from sqlalchemy import event, orm
-from urllib3.exceptions import ProtocolError
 
 from hacore.db.engine import Database, translated
+from hacore.errors import DatabaseUnavailable
 from hacore.sandbox.rest import Rest
 from hacore.sandbox.wire import Response
 from tests.schedules.actors import Actors
-from tests.schedules.checks import Checks
-from tests.schedules.plans import Crash
-from tests.world import SandboxAdapter
+from tests.schedules.checks import Checks, Sent
+from tests.schedules.plans import Ambush, Crash
+from tests.world import SandboxAdapter, broken_off
 
 #: The columns that the checks are told of, by table; the first one is the key.
 WATCHED = {
@@ -55,16 +52,50 @@ class Doors:
         self.database_away = False
         self.lost_commits = 0.0
         self.late_calls: tuple[float, float] | None = None  #: how many, and by how much
-        #: How many calls of each engine wait for a token before they are sent.
-        self.logging_in: collections.Counter[str] = collections.Counter()
+        #: Until when what was drawn here makes itself felt.
+        self.felt_until = 0.0
+        #: Until when the database keeps the lock of a row whose holder has no power, by its key.
+        self.row_locks: dict[str, float] = {}
+        #: Engines whose tokens are revoked, and how they are to freeze.
+        self.reauth: dict[str, Ambush] = {}
         self._passed: dict[str, int] = {}
+        self._ambushes: dict[str, list[Any]] = {}  #: by kind: how many are to come yet, and it
+        self._strike: Callable[[str, Ambush, str], None] = lambda _name, _ambush, _kind: None
+        self._may_strike: Callable[[str], bool] = lambda _name: False
+
+    def lie_in_wait(
+        self,
+        ambushes: Iterable[Ambush],
+        may_strike: Callable[[str], bool],
+        strike: Callable[[str, Ambush, str], None],
+    ) -> None:
+        """Have `strike` called with an engine, its ambush and a kind of `Crash`, or none."""
+        self._ambushes = {ambush.kind: [ambush.number, ambush] for ambush in ambushes}
+        self._may_strike, self._strike = may_strike, strike
+
+    def ambushed(self, kind: str, of: str) -> Ambush | None:
+        """An engine does something; return the ambush that was laid for this."""
+        actor = self.clock.current
+        waiting = self._ambushes.get(kind)
+        if waiting is None or actor is None or not self._may_strike(actor.group):
+            return None
+        if waiting[1].of in ("", of):
+            waiting[0] -= 1
+        return self._ambushes.pop(kind)[1] if waiting[0] == 0 else None
+
+    def strike(self, ambush: Ambush, crash: str) -> None:
+        """It happens now; a `crash` of kind kill does not return."""
+        actor = self.clock.current
+        assert actor is not None
+        self._strike(actor.group, ambush, crash)
+        self.clock.check_alive()
 
     def expect(self, engine: str, crash: Crash, happens: Callable[[Crash], None]) -> None:
         """This life of `engine` is to have this crash."""
         self.crashes[engine] = crash, happens
 
     def passed(self, kind: str) -> None:
-        """An actor is at a door: `commit`, `call` (before it) or `answer`."""
+        """An actor is at a door: `commit`, `call`, `login` (before them) or `answer`."""
         actor = self.clock.current
         if actor is None:
             return
@@ -72,13 +103,12 @@ class Doors:
         crash, happens = self.crashes.get(actor.group, (None, None))
         # Nova has no fencing: who is frozen between its last look at the lease
         # and the call cannot be helped
-        between = kind == "call" or self.logging_in[actor.group] > 0
-        too_late = crash is not None and crash.kind == "freeze" and between
+        too_late = crash is not None and crash.kind == "freeze" and kind == "call"
         if crash is not None and happens is not None and count >= crash.door and not too_late:
             del self.crashes[actor.group]
             happens(crash)
             self.clock.check_alive()
-        if kind != "call" and self.chance.random() < self.politeness:
+        if kind not in ("call", "login") and self.chance.random() < self.politeness:
             self.clock.pass_time(0)
 
     # ----------------------------------------------------------- database
@@ -90,11 +120,36 @@ class Doors:
             with translated():
                 raise db_exc.DBConnectionError("simulated: connection refused")
 
+    def before_commit(self, written: list[tuple[Any, ...]]) -> None:
+        """Raise Killed where the power fails, or RowLocked where it has failed before."""
+        now = self.clock.monotonic()
+        keys = set()
+        for table, *values in written:
+            row = dict(zip(WATCHED[table], values, strict=True))
+            keys.add(row.get("notification_uuid", row.get("uuid")))
+        if any(self.row_locks.get(key, 0.0) > now for key in keys):
+            raise RowLocked
+        kind = self.checks.kind_of(written)
+        ambush = self.ambushed("power", kind) if kind else None
+        if ambush is not None:
+            until = now + ambush.by_s
+            self.felt_until = max(self.felt_until, until)
+            self.row_locks |= dict.fromkeys(keys, until)
+            self.strike(ambush, "kill")
+
     def maybe_lost(self) -> None:
         """The connection may break before, or after, the commit."""
         if self.lost_commits and self.chance.random() < self.lost_commits:
             with translated():
                 raise db_exc.DBConnectionError("simulated: connection lost during the query")
+
+
+class RowLocked(Exception):
+    """Somebody else holds the lock of a row for too long."""
+
+
+#: How long the database lets a transaction wait for a row, in these schedules.
+_LOCK_WAIT_S = 3.0
 
 
 class WatchedDatabase(Database):
@@ -128,10 +183,22 @@ class WatchedDatabase(Database):
         """Delete everything, for a new schedule; nobody watches until `open`."""
         self.doors = None
         with self.bind.begin() as connection:
-            for table in ("recovery_events", "vmoves", "notifications", "hosts", "segments"):
+            for table in (
+                "recovery_events",
+                "vmoves",
+                "notifications",
+                "hosts",
+                "segments",
+                "services",
+            ):
                 connection.exec_driver_sql(f"DELETE FROM {table}")
         self._written.clear()
         self._clock = clock
+
+    def behind_the_doors(self, statement: Any) -> None:
+        """Write what is no engine's doing; it is not watched."""
+        with self.bind.begin() as connection:
+            connection.execute(statement)
 
     def open(self, doors: Doors) -> None:
         """Let the checks know what is there, and everything from now on."""
@@ -156,9 +223,16 @@ class WatchedDatabase(Database):
             return
         doors.enter_database()
         self._written.clear()
-        with super().write() as session:
-            yield session
-            doors.maybe_lost()
+        try:
+            with super().write() as session:
+                yield session
+                session.flush()
+                doors.before_commit(self._written)
+                doors.maybe_lost()
+        except RowLocked as exc:
+            if doors.clock.current is not None:
+                doors.clock.pass_time(_LOCK_WAIT_S)
+            raise DatabaseUnavailable("simulated: lock wait timeout exceeded") from exc
         if self._written:
             doors.checks.committed(doors.clock.current, list(self._written))
             doors.passed("commit")
@@ -180,6 +254,10 @@ class WatchedRest:
         checks.after_call()
         return answer
 
+    def revoke_tokens(self) -> None:
+        """Let Nova refuse the tokens that there are."""
+        self._rest._identity.tokens.clear()
+
 
 class Wire(SandboxAdapter):
     """An engine's connections to Nova and Keystone."""
@@ -192,49 +270,69 @@ class Wire(SandboxAdapter):
         """Carry a request, with a door on either side."""
         doors = self._doors
         doors.clock.check_alive()
-        doors.passed("call")
-        doors.checks.calls(doors.clock.current, request)
-        if self._is_late(request):
-            self._send_late(request)
-        actor = doors.clock.current
-        engine = actor.group if actor is not None and "/identity" in request.url else ""
-        doors.logging_in[engine] += 1
+        nova = "/compute" in request.url
+        doors.passed("call" if nova else "login")
+        sent = doors.checks.calls(doors.clock.current, request)
+        frozen = None
+        if nova:
+            if self._is_late():
+                assert doors.late_calls is not None
+                self._deliver(request, doors.late_calls[1], sent)
+                raise self._broken_off()
+            if sent is not None:
+                self._ambush(request, sent)
+        else:
+            frozen = self._frozen("asking")
         try:
             answer = super().send(request, **options)
         except requests.exceptions.RequestException:
-            doors.logging_in[engine] -= 1
             doors.passed("answer")
             raise
-        doors.logging_in[engine] -= 1
+        doors.checks.answered(sent, answer.status_code)
+        if not nova and frozen is None:
+            self._frozen("answered")
         doors.passed("answer")
         return answer
 
-    def _is_late(self, request: Any) -> bool:
+    def _is_late(self) -> bool:
         late = self._doors.late_calls
-        path = urllib.parse.urlsplit(request.url).path
-        return late is not None and "/compute" in path and self._doors.chance.random() < late[0]
+        return late is not None and self._doors.chance.random() < late[0]
 
-    def _send_late(self, request: Any) -> None:
-        """The connection breaks, and Nova acts a while later all the same."""
+    def _broken_off(self) -> Exception:
+        self._doors.passed("answer")
+        return broken_off()
+
+    def _deliver(self, request: Any, by_s: float, sent: Sent | None) -> None:
+        """Let Nova act a while later, whoever has died meanwhile."""
         doors = self._doors
-        assert doors.late_calls is not None
-        url = urllib.parse.urlsplit(request.url)
-        body = request.body or b""
-        headers = {
-            "host": url.netloc,
-            **{_text(key).lower(): _text(value) for key, value in request.headers.items()},
-        }
+        doors.felt_until = max(doors.felt_until, doors.clock.monotonic() + by_s)
+        self.deliver_late(request, by_s, lambda status: doors.checks.arrived(sent, status))
 
-        def act() -> None:
-            body_bytes = body.encode() if isinstance(body, str) else body
-            self._rest.handle(request.method, url.path, url.query, headers, body_bytes)
+    def _ambush(self, request: Any, sent: Sent) -> None:
+        """What may happen to an engine that changes something."""
+        doors = self._doors
+        ambush = doors.ambushed("reauth", sent.action)
+        if ambush is not None:
+            self._rest.revoke_tokens()  # type: ignore[attr-defined]
+            doors.reauth[sent.engine] = ambush
+        ambush = doors.ambushed("late lock", "") if sent.action == "lock" else None
+        if ambush is not None:
+            self._deliver(request, ambush.by_s, sent)
+            doors.strike(ambush, ambush.how)
+            raise self._broken_off()
+        ambush = doors.ambushed("lost call", sent.action)
+        if ambush is not None:
+            if ambush.how != "never":
+                self._deliver(request, ambush.by_s if ambush.how == "late" else 0.0, sent)
+            doors.strike(ambush, "sigterm")
+            raise self._broken_off()
 
-        doors.clock.at(doors.clock.monotonic() + doors.late_calls[1], act)
-        doors.passed("answer")
-        raise requests.exceptions.ConnectionError(
-            ProtocolError("Connection aborted.", RemoteDisconnected("simulated: no answer"))
-        )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    def _frozen(self, how: str) -> Ambush | None:
+        """Freeze here an engine whose token was revoked, if this is where it is to."""
+        actor = self._doors.clock.current
+        ambush = self._doors.reauth.get(actor.group) if actor is not None else None
+        if actor is None or ambush is None or ambush.how != how:
+            return None
+        del self._doors.reauth[actor.group]
+        self._doors.strike(ambush, "freeze")
+        return ambush

@@ -5,7 +5,8 @@ import dataclasses
 import random
 from typing import Any
 
-from tests.schedules.plans import Crash, EnginePlan, Happening, HostPlan, InstancePlan, Plan
+from hacore.nova import LATE_S
+from tests.schedules.plans import Ambush, Crash, EnginePlan, Happening, HostPlan, InstancePlan, Plan
 
 #: vm_state and task_state of an instance, and the power state where it is not the usual one.
 _STATES: tuple[tuple[int, dict[str, Any]], ...] = (
@@ -86,6 +87,8 @@ class _Draw:
             happenings=tuple(sorted(self._happenings, key=lambda happening: happening.at)),
             healed_at=self._last,
             wakes=not self._one_in(3),
+            ambushes=_ambushes(self._seed, options["DEFAULT"]["claim_lease"]),
+            sees_dead=self._seed % 2 == 0,
         )
 
     # --------------------------------------------------------------- luck
@@ -348,6 +351,27 @@ class _Draw:
             engines.append(EnginePlan(name, starts_at, tuple(crashes)))
             self._last = max(self._last, starts_at)
         return tuple(engines)
+
+
+def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
+    """Draw each kind in every eighth schedule; by a chance of its own: the rest stays as it is."""
+    chance = random.Random(f"ambush-{seed}")
+    pick = chance.choice
+    late_s = round(chance.uniform(1.0, LATE_S - 0.5), 2)
+    longer_than_lease_s = lease_s + pick((1.0, 10.0, 60.0))
+    soon_s = pick((0.0, 0.0, 3.0, 30.0))
+    how = pick(("kill", "sigterm", "sigterm", "freeze", ""))
+    all_kinds = (
+        Ambush("reauth", pick((1, 1, 2, 3, 5, 8)), "", pick(("asking", "answered")), 0.0,
+               longer_than_lease_s),
+        Ambush("power", pick((1, 1, 2, 3)), pick(("claim", "renewal", "")), "",
+               round(chance.uniform(10.0, 20.0), 2), soon_s),
+        Ambush("late lock", pick((1, 1, 2, 3)), "", how, late_s,
+               longer_than_lease_s if how == "freeze" else soon_s),
+        Ambush("lost call", pick((1, 1, 2, 3)), pick(("evacuate", "lock", "os-stop", "", "")),
+               pick(("late", "late", "at once", "never")), late_s, soon_s),
+    )  # fmt: skip
+    return tuple(ambush for ambush in all_kinds if chance.randrange(8) == 0)
 
 
 def _only_two(hosts: tuple[HostPlan, ...]) -> tuple[HostPlan, ...]:

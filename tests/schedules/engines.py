@@ -1,22 +1,29 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The world of a schedule: its engines go through watched doors, and wait in simulated time."""
 
+import contextlib
+import datetime
 import random
 from typing import Any
 
+import sqlalchemy as sa
 from oslo_config import cfg
 
-from hacore import events
-from hacore.db.engine import Database
+from hacore import events, processes
+from hacore.db import services
+from hacore.db.models import Service
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
+from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova
 from hacore.tasks.watching import _Listing
 from tests.schedules.actors import Actors, Lock, Pool
-from tests.schedules.doors import Doors, Wire
+from tests.schedules.doors import Doors, WatchedDatabase, Wire
 from tests.schedules.plans import Plan
 from tests.world import World
+
+_BINARY = "hacore-engine"
 
 
 class _Listings(dict[str, _Listing]):
@@ -36,15 +43,18 @@ class WatchedWorld(World):
     """The world of the tests, with engines whose doors are watched."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, db: Database, flows: Flows, clock: Actors, plan: Plan
+        self, conf: cfg.ConfigOpts, db: WatchedDatabase, flows: Flows, clock: Actors, plan: Plan
     ) -> None:
         super().__init__(conf, db, clock, hosts=len(plan.hosts), **plan.cloud)
+        self.watched = db
         self._flows = flows
         self._wakes = plan.wakes
+        self._me = processes.this_process() if plan.sees_dead else None
 
     def start(self, engine: str, doors: Doors) -> None:
         """Start one life of an engine."""
         clock = doors.clock
+        self._takes_over_from_the_dead(engine)
         nova = Nova(self.conf, clock=clock, rng=random.Random(engine), http=Wire(self.rest, doors))
         # no look at the environment and ~/.netrc for each request
         nova._session.session.trust_env = False
@@ -69,6 +79,41 @@ class WatchedWorld(World):
         clock.spawn(engine, queue.run)
         clock.spawn(engine, queue.keep_leases, lambda: None)
         self._queues[engine] = queue
+
+    def _takes_over_from_the_dead(self, engine: str) -> None:
+        """As `Engine.start` does; every life has a row, and is this very process until it dies."""
+        if self._me is None:
+            return
+        with contextlib.suppress(DatabaseUnavailable):  # then the leases are waited for
+            services.release_claims_of_the_dead(self.db, _BINARY)
+        now = self.clock.now()
+        self.watched.behind_the_doors(
+            sa.insert(Service).values(
+                name=engine,
+                binary=_BINARY,
+                host="controller",
+                pid=self._me.pid,
+                version="0",
+                created_at=now,
+                alive_until=now + datetime.timedelta(days=1),
+                boot_id=self._me.boot_id,
+                pid_namespace=self._me.pid_namespace,
+                pid_started=self._me.started,
+            )
+        )
+
+    def died(self, engine: str) -> None:
+        """Its process is gone, and another one of the same machine can tell."""
+        if self._me is not None:
+            self.watched.behind_the_doors(
+                sa.update(Service)
+                .where(Service.name == engine)
+                .values(pid_started=self._me.started - 1)
+            )
+
+    def is_running(self, engine: str) -> bool:
+        """Whether nothing has told it to end."""
+        return engine in self._queues
 
     def end(self, engine: str) -> Queue:
         """A life of an engine ends; nobody wakes it any more."""

@@ -68,6 +68,42 @@ class Crash:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ambush:
+    """What happens to the engine, whichever it is, that is the n-th to do something.
+
+    ==================  ============================  =======================================
+    kind                lies in wait for              what happens
+    ==================  ============================  =======================================
+    ``reauth``          a call that changes           its token is revoked, and the engine
+                                                      freezes while it gets a new one: `how` is
+                                                      ``asking`` or ``answered``
+    ``power``           a transaction: `of` is        its machine is off before the commit, and
+                        claim, renewal or any         the database keeps its locks for `by_s`
+    ``late lock``       a lock call                   Nova gets it `by_s` later; `how` the
+                                                      engine ends: kill, sigterm, freeze, or not
+    ``lost call``       a call that changes; `of`     `how`: Nova gets it late, at once or
+                        is its action, or any         never; SIGTERM follows
+    ==================  ============================  =======================================
+    """
+
+    kind: str
+    number: int
+    of: str
+    how: str
+    by_s: float
+    pause_s: float  #: as of `Crash`
+
+
+#: Names of the ambushes for the summary.
+TOLD = {
+    "reauth": "engine frozen in re-authentication",
+    "power": "power loss in a transaction",
+    "late lock": "late lock",
+    "lost call": "SIGTERM after a lost call",
+}
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """All that a seed says."""
 
@@ -81,6 +117,8 @@ class Plan:
     happenings: tuple[Happening, ...]
     healed_at: float
     wakes: bool  #: the wake-up calls arrive
+    ambushes: tuple[Ambush, ...] = ()
+    sees_dead: bool = False  #: an engine that starts can tell that its predecessor is dead
 
     @property
     def bound_s(self) -> float:

@@ -24,7 +24,7 @@ from tests.schedules.checks import Checks
 from tests.schedules.doors import WATCHED, Doors, WatchedDatabase
 from tests.schedules.engines import WatchedWorld
 from tests.schedules.happenings import Happenings
-from tests.schedules.plans import Crash, EnginePlan, Plan
+from tests.schedules.plans import TOLD, Ambush, Crash, EnginePlan, Plan
 
 _GRACEFUL_S = 60
 #: Seconds that the world goes on after the last notification has ended.
@@ -115,6 +115,7 @@ class _Run:
         self._story: list[str] = []
         self._kills = 0
         self._healed_at = plan.healed_at
+        self._without_power: set[str] = set()  #: nobody can tell that these are dead
         self._lives = {engine.name: 0 for engine in plan.engines}
         chance = random.Random(f"run-{plan.seed}")
         self._clock = clock = Actors(chance)
@@ -130,6 +131,7 @@ class _Run:
         )
         self._doors = Doors(clock, self._checks, chance)
         bench.db.open(self._doors)
+        self._doors.lie_in_wait(plan.ambushes, self._world.is_running, self._strike)
         self._events = Happenings(plan, clock, self._world, self._doors, self._servers, self._tell)
 
     def _populate(self) -> None:
@@ -206,6 +208,7 @@ class _Run:
         for happening in self._plan.happenings:
             self._clock.at(happening.at, lambda happening=happening: self._events.happen(happening))
         while not self._is_over():
+            self._healed_at = max(self._healed_at, self._doors.felt_until)
             if self._clock.monotonic() > self._healed_at + self._plan.bound_s:
                 verdict.not_ended(self._checks, self._plan.bound_s)
                 return
@@ -237,6 +240,16 @@ class _Run:
             )
         self._world.start(name, self._doors)
 
+    def _strike(self, name: str, ambush: Ambush, kind: str) -> None:
+        """An engine has done what an ambush was laid for."""
+        self._tell("world", f"engine {name}: {ambush}")
+        self._events.kinds.add(TOLD[ambush.kind])
+        if kind:
+            if ambush.kind == "power":
+                self._without_power.add(name)
+            (engine,) = (plan for plan in self._plan.engines if name.startswith(plan.name))
+            self._crash(engine, name, Crash(kind, 0, ambush.pause_s))
+
     def _crash(self, engine: EnginePlan, name: str, crash: Crash) -> None:
         """The engine is at the door where this is to happen."""
         self._tell("world", f"engine {name}: {crash.kind} at its door {crash.door}")
@@ -247,17 +260,21 @@ class _Run:
             self._clock.freeze(name, crash.pause_s)
             self._clock.pass_time(0)
             return
+        self._doors.crashes.pop(name, None)
         self._clock.at(again_at, lambda: self._start(engine))
         queue = self._world.end(name)
         if crash.kind == "kill":
             self._kills += 1
             self._clock.kill(name)
+            if name not in self._without_power:
+                self._world.died(name)
         else:
             self._clock.spawn(name, self._stop, name, queue)
 
     def _stop(self, name: str, queue: Queue) -> None:
         queue.stop(_GRACEFUL_S)
         self._clock.kill(name)  # the process ends, whatever its threads do
+        self._world.died(name)
 
     # -------------------------------------------------------------- story
 
