@@ -119,10 +119,11 @@ class Deployment:
         return Api(url, daemon, time.monotonic() - started)
 
     def close(self) -> None:
-        """End what runs."""
-        for daemon in reversed(self._daemons):
-            daemon.end()
-        self.db.dispose()
+        """End what runs, also when one of them does not end in time."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.db.dispose)
+            for daemon in self._daemons:
+                stack.callback(daemon.end)
 
 
 class Api:
