@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 #: One part in so many of max_concurrent_recoveries is kept for host failures.
 _KEPT_FOR_HOSTS = 4
-_STOPPED = Interrupted("The engine is being stopped.")
+_STOPPED = "The engine is being stopped."
 
 
 class Queue:
@@ -107,7 +107,7 @@ class Queue:
             self._active[claim.uuid, claim.attempt] = lease
             self._idle.clear()
             if self._stopping:
-                lease.end(_STOPPED)
+                lease.end(Interrupted(_STOPPED))
         metrics.RECOVERIES.labels(claim.type).inc()
         try:
             self._submit(self._work, claim, lease)
@@ -197,7 +197,7 @@ class Queue:
         self._woken.set()
         with self._lock:
             for lease in self._active.values():
-                lease.end(_STOPPED)
+                lease.end(Interrupted(_STOPPED))
         ended = self._clock.wait(self._idle, timeout_s)
         self._stopped.set()
         return ended

@@ -361,6 +361,7 @@ def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
     longer_than_lease_s = lease_s + pick((1.0, 10.0, 60.0))
     soon_s = pick((0.0, 0.0, 3.0, 30.0))
     how = pick(("kill", "sigterm", "sigterm", "freeze", ""))
+    lost = pick(("evacuate", "lock", "os-stop", "os-stop", ""))
     all_kinds = (
         Ambush("reauth", pick((1, 1, 2, 3, 5, 8)), "", pick(("asking", "answered")), 0.0,
                longer_than_lease_s),
@@ -368,7 +369,7 @@ def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
                round(chance.uniform(10.0, 20.0), 2), soon_s),
         Ambush("late lock", pick((1, 1, 2, 3)), "", how, late_s,
                longer_than_lease_s if how == "freeze" else soon_s),
-        Ambush("lost call", pick((1, 1, 2, 3)), pick(("evacuate", "lock", "os-stop", "", "")),
+        Ambush("lost call", 1 if lost == "os-stop" else pick((1, 1, 2, 3)), lost,
                pick(("late", "late", "at once", "never")), late_s, soon_s),
     )  # fmt: skip
     return tuple(ambush for ambush in all_kinds if chance.randrange(8) == 0)
