@@ -407,10 +407,16 @@ class Nova:
         what = f"reset the state of instance {uuid} to {vm_state}"
         self._repeat(lambda: self._act(uuid, body, what, about_to_call), what, undone_later=True)
 
-    def stop(self, uuid: str) -> None:
-        """Ask Nova to stop the instance.  Raises NovaConflict when it is in no state for that."""
+    def stop(self, uuid: str, about_to_call: Callable[[], None] = lambda: None) -> None:
+        """Ask Nova to stop the instance.  Raises NovaConflict when it is in no state for that.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        what = f"stop instance {uuid}"
         self._repeat(
-            lambda: self._client.servers.stop(uuid), f"stop instance {uuid}", undone_later=True
+            lambda: self._act(uuid, {"os-stop": None}, what, about_to_call),
+            what,
+            undone_later=True,
         )
 
     def start(self, uuid: str) -> None:

@@ -200,7 +200,7 @@ class Move(Base):
     migration_before: Mapped[int] = mapped_column(default=0)
     #: When the last call that changes the instance began, written before it was sent: whatever
     #: became of its caller, Nova may carry it out a while later (hacore.nova.LATE_S).  None in an
-    #: ongoing move: that was the lock, and it began at ``updated_at``.
+    #: ongoing move: that was the lock, or a stop, and it began at ``updated_at``.
     called_at: Mapped[datetime.datetime | None]
 
 

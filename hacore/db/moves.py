@@ -123,6 +123,16 @@ def about_to_call(db: Database, claim: Claim, move: Move) -> None:
 
 
 @retry
+def about_to_stop(db: Database, claim: Claim, move: Move) -> None:
+    """Note the same of a stop, of which no record of Nova's tells whether it has arrived."""
+    with db.write() as session:
+        _, now = claims.owned(db, session, claim)
+        row = session.get_one(Move, move.id)
+        row.called_at = None
+        row.updated_at = now
+
+
+@retry
 def seconds_since_calls(db: Database, notification_uuid: str) -> dict[int, float]:
     """Return how long ago the last call for each ongoing move began, by its id; by one clock."""
     with db.read() as session:

@@ -55,7 +55,7 @@ class _Flight:
     accepted: bool = False  #: Nova took the call of this claim at `since`
     decided: Verdict | None = None  #: there is nothing to wait for
     arrived: bool = False  #: Nova says done; it is to be seen that the host is another
-    late_until: float = 0.0  #: until then a lock call of an earlier claim may reach Nova
+    late_until: float = 0.0  #: until then a lock or a stop of an earlier claim may reach Nova
 
 
 class Evacuation:
@@ -128,8 +128,8 @@ class Evacuation:
             age_s = max(0.0, called_s.get(row.id, LATE_S))
             if not self._needs_call(row):
                 self._window.add()
-                # where a call followed, the lock had been answered
-                late_s = LATE_S - age_s if row.locked and row.called_at is None else 0.0
+                # a lock or a stop; an evacuate call has arrived, as its record says
+                late_s = LATE_S - age_s if row.called_at is None else 0.0
                 self._flights.append(_Flight(row, None, now, late_until=now + late_s))
             elif age_s < LATE_S:
                 self._window.add()

@@ -95,6 +95,9 @@ class Mover:
     def _about_to_call(self, move: Move) -> None:
         moves.about_to_call(self._recovery.db, self._recovery.claim, move)
 
+    def _about_to_stop(self, move: Move) -> None:
+        moves.about_to_stop(self._recovery.db, self._recovery.claim, move)
+
     def _reset(self, move: Move) -> None:
         self._nova.reset_state(move.instance_uuid, VmState.ERROR, lambda: self._about_to_call(move))
 
@@ -131,7 +134,7 @@ class Mover:
     def settle(self, move: Move, verdict: Verdict, progress: float | None) -> None:
         """Restore the power state, unlock, write the verdict down.
 
-        Not to be called while a lock call of an earlier claim may be on its way.
+        Not to be called while a lock or a stop of an earlier claim may be on its way.
 
         :param progress: of the step, once this is done.
         """
@@ -193,7 +196,7 @@ class Mover:
         ):
             return None  # where Nova leaves an evacuated instance
         try:
-            self._stop(move.instance_uuid)
+            self._stop(move)
             if move.vm_state == VmState.ERROR:
                 self._nova.reset_state(move.instance_uuid, VmState.ERROR)
         except NovaNotFound:
@@ -204,11 +207,16 @@ class Mover:
             return f"The instance was evacuated but its state could not be restored: {exc}"
         return None
 
-    def _stop(self, uuid: str) -> None:
+    def _stop(self, move: Move) -> None:
+        uuid = move.instance_uuid
         if self._nova.instance(uuid).vm_state == VmState.STOPPED:
             return
         try:
-            self._nova.stop(uuid)
+            if move.vm_state == VmState.ERROR:
+                # Nova stops one in error too: a stop that comes late would undo what follows
+                self._nova.stop(uuid, lambda: self._about_to_stop(move))
+            else:
+                self._nova.stop(uuid)
         except NovaConflict:
             LOG.info("instance %s: being stopped already", uuid)
         timeout_s = self._recovery.conf.wait_period_after_power_off
