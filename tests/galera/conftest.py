@@ -22,7 +22,13 @@ DYING = [f"compute{number}" for number in range(1, 13)]
 SPARE = [f"compute{number}" for number in range(13, 25)]
 
 Deploy = Callable[..., Deployment]
-_OPTIONS: Options = {"DEFAULT": {"auth_strategy": "noauth2", "verify_interval": 0.2}}
+_OPTIONS: Options = {
+    "DEFAULT": {
+        "auth_strategy": "noauth2",
+        "verify_interval": 0.2,
+        "max_concurrent_recoveries": 2,  # so that no engine does everything
+    }
+}
 
 
 @pytest.hookimpl(wrapper=True)
