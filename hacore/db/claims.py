@@ -272,6 +272,7 @@ def owned(
     # To Galera only what is written counts: where another node has let an engine take the claim
     # over, and this node has not heard of it, whatever is written here must not be committed.
     notification.locks += 1
+    session.flush()  # here: what fails within a later query is told with SQLAlchemy's advice
     return notification, db.time_in(now)
 
 
