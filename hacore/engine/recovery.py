@@ -29,6 +29,7 @@ from hacore.errors import (
     Interrupted,
     LeaseLost,
     NovaError,
+    NovaNotFound,
     RecoveryFailed,
     RecoveryIgnored,
     RecoverySkipped,
@@ -41,8 +42,11 @@ from hacore.states import (
     NotificationStatus,
     NotificationType,
     RecoveryMethod,
+    StepState,
+    VmState,
 )
 from hacore.tasks.base import Recovery
+from hacore.tasks.instance import StopInstanceTask
 from hacore.tasks.watching import Watcher
 
 LOG = logging.getLogger(__name__)
@@ -204,7 +208,7 @@ class Recoverer:
         # clients write it in either case, and some without dashes
         instance_uuid = str(uuid.UUID(claim.payload["instance_uuid"]))
         absorbed_by = moves.taken_care_of(self._db, instance_uuid, claim)
-        if absorbed_by:
+        if absorbed_by and not _was_stopped_since(recovery, instance_uuid):
             raise RecoveryIgnored(
                 f"Host recovery {absorbed_by} took care of instance {instance_uuid}."
             )
@@ -280,6 +284,21 @@ class Recoverer:
             raise steps.failure or exc from exc
         if steps.interrupted is not None:
             raise steps.interrupted
+
+
+def _was_stopped_since(recovery: Recovery, instance_uuid: str) -> bool:
+    """Whether a stop of the engine before has come after the host recovery moved the instance.
+
+    Returns when none can come any more.
+    """
+    if not recovery.reached(StopInstanceTask.__name__, StepState.RUNNING):
+        return False
+    recovery.outwait_earlier_claims()
+    try:
+        instance = recovery.nova.instance(instance_uuid)
+    except NovaNotFound:
+        return False
+    return instance.vm_state == VmState.STOPPED
 
 
 def _sentence(text: str) -> str:

@@ -58,28 +58,26 @@ class StopInstanceTask(_InstanceTask):
 
     def execute(self, instance_uuid: str) -> None:
         """Stop it and see it stopped; skip an instance that is not ours to restart."""
+        stopped_before = self.context.reached(self.name, StepState.SUCCESS)
+        if not stopped_before and self.context.reached(self.name, StepState.RUNNING):
+            # a stop of the engine before that is on its way must not come after the start, nor
+            # after a recovery that leaves the instance alone
+            self.context.outwait_earlier_claims()
         instance = self.instance(instance_uuid)
         self._check_wanted(instance)
-        if self.context.reached(self.name, StepState.SUCCESS):
+        if stopped_before:
             # an engine that died after this step may have started it already
             self.update_details(f"Instance {instance_uuid} had been stopped before.", 1.0)
             return
-        self._bring_down(instance)
-        if self.context.reached(self.name, StepState.RUNNING):
-            # a stop of the engine before that is on its way yet must not come after the start
-            self.context.outwait_earlier_claims()
-            self._bring_down(self.instance(instance_uuid))
-        self.update_details(f"Instance {instance_uuid} is stopped.", 1.0)
-
-    def _bring_down(self, instance: Instance) -> None:
         if instance.vm_state == VmState.RESIZED:
-            self.novaclient.reset_state(instance.uuid, VmState.ACTIVE)
-            self.update_details(f"Reset the state of resized instance {instance.uuid}.", 0.2)
+            self.novaclient.reset_state(instance_uuid, VmState.ACTIVE)
+            self.update_details(f"Reset the state of resized instance {instance_uuid}.", 0.2)
         if instance.vm_state != VmState.STOPPED:
-            self._stop(instance.uuid)
+            self._stop(instance_uuid)
         self.wait_for_state(
-            instance.uuid, VmState.STOPPED, self.context.conf.wait_period_after_power_off
+            instance_uuid, VmState.STOPPED, self.context.conf.wait_period_after_power_off
         )
+        self.update_details(f"Instance {instance_uuid} is stopped.", 1.0)
 
     def _check_wanted(self, instance: Instance) -> None:
         options = self.context.conf.instance_failure

@@ -222,6 +222,8 @@ class Checks:
         for move in self.rows["vmoves"].values():
             if move["notification_uuid"] != notification or move["status"] == "failed":
                 continue
+            if move["instance_uuid"] not in self._cloud.state.servers:
+                continue  # deleted meanwhile
             for record in self._cloud.state.migrations_of[move["instance_uuid"]]:
                 if record.dest_compute == host and record.status in (*_UNDER_WAY, "done"):
                     self.broken(f"{host} is reserved again, and {record.server.name} goes there")
