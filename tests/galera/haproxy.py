@@ -30,7 +30,7 @@ class HAProxy:
         check = folder / "check"
         check.write_text(_block("sh"))
         check.chmod(0o755)
-        text = _replaced(_block("haproxy"), "/etc/haproxy/galera-check", str(check))
+        text = _replaced(_block("text"), "/etc/haproxy/galera-check", str(check))
         text = _replaced(text, "bind 10.0.0.10:3306", f"bind 127.0.0.1:{port}")
         for number, node in enumerate(cluster.nodes, 1):
             text = _replaced(text, f"10.0.0.1{number}:3306", f"127.0.0.1:{node.port}")
