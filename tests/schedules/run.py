@@ -57,6 +57,8 @@ class Bench:
         self.conf([], project="hacore", default_config_files=[], default_config_dirs=[])
         self.conf.set_override("state_path", tempfile.gettempdir())
         self.conf.set_override("connection", "sqlite://", group="database")
+        # in memory: another connection, after an hour, would be another database
+        self.conf.set_override("connection_recycle_time", -1, group="database")
         self.db = WatchedDatabase(self.conf.database)
         schema.sync(self.db)
         self.db.watch()
