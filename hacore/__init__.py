@@ -14,8 +14,8 @@ events                    what the API and the engine do, told on the message bu
 rpc                       the wake-up between API and engine
 policies                  who may do what
 api/                      REST: URL -> resource module -> db
-tasks/                    one class per step of a recovery
 engine/                   claims, flows, the evacuation executor
+tasks/                    one class per task; the engine finds them by entry points
 sandbox/                  a simulated Keystone and Nova, and the demo
 cmd/                      the commands: parse, check, launch
 concurrency               threads or eventlet; the first import of every command

@@ -85,11 +85,9 @@ class RecoveryMethod(enum.StrEnum):
 class StepState(enum.StrEnum):
     """State of a step, taskflow's words; shown in ``recovery_workflow_details``."""
 
-    PENDING = "PENDING"
     RUNNING = "RUNNING"
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
-    REVERTING = "REVERTING"
     REVERTED = "REVERTED"
     REVERT_FAILURE = "REVERT_FAILURE"
 

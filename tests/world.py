@@ -20,11 +20,12 @@ from urllib3.exceptions import ProtocolError
 
 from hacore import events
 from hacore.clock import Clock
-from hacore.db import moves
+from hacore.db import history, moves
 from hacore.db.engine import Database
-from hacore.db.models import Event, Host, Move, Notification
-from hacore.engine.evacuation import Pool
+from hacore.db.models import Host, Move, Notification
+from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
+from hacore.engine.log_context import Pool
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.nova import Nova
@@ -208,16 +209,8 @@ class World:
             rng=random.Random(1),
             http=self.http_of(name),
         )
-        recoverer = Recoverer(
-            self.conf,
-            self.db,
-            nova,
-            self.clock_of(name),
-            Flows(self.conf),
-            self.pool_of(name),
-            events.Events(self.told.append),
-            self.wake,
-        )
+        context = EngineContext(self.conf, self.db, nova, self.clock_of(name), self.pool_of(name))
+        recoverer = Recoverer(context, Flows(self.conf), events.Events(self.told.append), self.wake)
 
         def submit(body: Any, *args: Any) -> None:
             self.clock.spawn(name, body, *args)
@@ -268,8 +261,7 @@ class World:
     def story(self, uuid: str) -> list[str]:
         """The messages of the recovery."""
         with self.db.read() as session:
-            rows = session.query(Event).filter_by(notification_uuid=uuid).order_by(Event.id)
-            return [row.message for row in rows if row.message]
+            return [row.message for row in history.of(session, uuid) if row.message]
 
     def registered(self, name: str = "compute1") -> Host:
         """The host's row as it is now."""

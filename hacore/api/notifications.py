@@ -6,7 +6,7 @@ from typing import Any
 from oslo_log import log
 
 from hacore import metrics
-from hacore.api import parameters, schemas, times, uuids
+from hacore.api import parameters, recovery_details, schemas, times, uuids
 from hacore.api.answering import Call, Route
 from hacore.db import notifications
 from hacore.db.models import Notification
@@ -48,7 +48,8 @@ def detail(call: Call, notification_id: str) -> dict[str, Any]:
     uuids.check(notification_id, NotificationNotFound)
     if call.version < DETAILS_SINCE:
         return {"notification": show(notifications.get(call.db, notification_id))}
-    notification, details = notifications.get_with_details(call.db, notification_id)
+    notification, history = notifications.get_with_history(call.db, notification_id)
+    details = recovery_details.serialize(history)
     return {"notification": {**show(notification), "recovery_workflow_details": details}}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hacore.api import parameters, times, uuids
 from hacore.api.answering import Call, Route
-from hacore.db import vmoves
+from hacore.db import moves
 from hacore.db.models import Move
 from hacore.errors import MoveNotFound, NotificationNotFound
 from hacore.policies import name
@@ -36,14 +36,14 @@ SINCE = (1, 3)
 def index(call: Call, notification_id: str) -> dict[str, Any]:
     uuids.check(notification_id, NotificationNotFound)
     page = call.query.page(SORT_KEYS, call.services.most_rows)
-    found = vmoves.list_(call.db, notification_id, call.query.equal(FILTERS), page)
+    found = moves.list_(call.db, notification_id, call.query.equal(FILTERS), page)
     return {"vmoves": [show(move) for move in found]}
 
 
 def detail(call: Call, notification_id: str, vmove_id: str) -> dict[str, Any]:
     uuids.check(notification_id, NotificationNotFound)
     uuids.check(vmove_id, MoveNotFound)
-    return {"vmove": show(vmoves.get(call.db, notification_id, vmove_id))}
+    return {"vmove": show(moves.get(call.db, notification_id, vmove_id))}
 
 
 def show(move: Move) -> dict[str, Any]:

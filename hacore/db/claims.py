@@ -3,7 +3,7 @@
 
 Invariant: at any moment at most one live claim exists per notification and per
 subject, and nothing is written for a notification but under its newest claim
-(`owned`); an engine whose lease was taken over gets LeaseLost instead.  Both hold
+(`lock_claimed`); an engine whose lease was taken over gets LeaseLost instead.  Both hold
 between the nodes of a Galera cluster, each of which sees a beginning of one common
 order of commits: what was decided under a lock has written what it locked.
 
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore import metrics
-from hacore.db import events
+from hacore.db import history
 from hacore.db.engine import Database, UtcNow, retry
 from hacore.db.models import Host, Notification, UtcDateTime
 from hacore.errors import LeaseLost
@@ -29,7 +29,7 @@ from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMe
 
 LOG = logging.getLogger(__name__)
 
-#: How many due rows a look takes into account; more than one, because another
+#: How many due rows are tried in one round; more than one, because another
 #: engine may be claiming the first this very moment.
 _CANDIDATES = 20
 #: By whether another engine had it.
@@ -40,20 +40,20 @@ _CLAIMED = {False: "Claimed", True: "Taken over"}
 class Claim:
     """The right to work on a notification, and what the work needs to know of it.
 
-    ``attempt`` is the fencing number: how often the notification has been claimed.
+    ``number`` counts the claims of the notification: the fencing number.
     """
 
     id: int
     uuid: str
     owner: str
-    attempt: int
+    number: int
     type: NotificationType
     payload: dict[str, Any]
     request_id: str | None
     generated_time: datetime.datetime
     created_at: datetime.datetime
     expired: bool
-    failures: int
+    failed_attempts: int
     host_uuid: str
     host_name: str
     segment_uuid: str
@@ -77,18 +77,16 @@ def claim(
     :param hosts_only: only COMPUTE_HOST notifications.
     """
     with db.read() as session:
-        candidates = session.execute(_look(hosts_only), {"now": db.now(session)}).all()
+        candidates = session.execute(_candidates(hosts_only), {"now": db.now(session)}).all()
     for candidate_id, subject in candidates:
-        taken = _take(db, candidate_id, subject, owner, lease_s)
+        taken = _take(db, candidate_id, subject, owner, lease_s, expire_s)
         if taken:
-            row, before = taken
-            claimed = _describe(db, row, expire_s)
-            _tell(claimed, before)
-            return claimed
+            _report(*taken)
+            return taken[0]
     return None
 
 
-def _tell(claim: Claim, before: str) -> None:
+def _report(claim: Claim, before: str) -> None:
     metrics.CLAIMS.labels(claim.type).inc()
     if before == NotificationStatus.RUNNING:
         metrics.TAKEOVERS.labels(claim.type).inc()
@@ -98,7 +96,7 @@ def _tell(claim: Claim, before: str) -> None:
         before,
         _CLAIMED[before == NotificationStatus.RUNNING],
         claim.owner,
-        claim.attempt,
+        claim.number,
         claim.type,
         claim.host_name,
         claim.request_id,
@@ -111,7 +109,7 @@ _NOW = sa.bindparam("now", type_=UtcDateTime())
 
 
 @functools.cache
-def _look(hosts_only: bool) -> sa.Select[int, str]:
+def _candidates(hosts_only: bool) -> sa.Select[int, str]:
     due = _due().limit(_CANDIDATES)
     return due.where(Notification.type == NotificationType.COMPUTE_HOST) if hosts_only else due
 
@@ -181,8 +179,10 @@ def oldest_due_s(db: Database) -> float:
     return (now - oldest).total_seconds() if oldest else 0.0
 
 
-def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -> Any:
-    """Claim the row if it and its subject are still free; return it and its old status, or None."""
+def _take(
+    db: Database, row_id: int, subject: str, owner: str, lease_s: float, expire_s: float
+) -> tuple[Claim, str] | None:
+    """Claim the row if it and its subject are still free; return the claim and the old status."""
     with db.write() as session:
         live = sa.select(Notification).where(
             Notification.subject == subject, Notification.status.in_(LIVE)
@@ -190,7 +190,7 @@ def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -
         seen = set(session.scalars(live.with_only_columns(Notification.id)))
         # All live rows of the subject are locked before one is taken: else two
         # engines could take two of them at once.  Skipping what is locked, so
-        # that an engine that froze in the middle of this holds nobody up.
+        # that an engine that froze in the middle of this blocks nobody.
         locked = session.scalars(live.with_for_update(skip_locked=True)).all()
         if not seen <= {row.id for row in locked}:
             return None
@@ -207,38 +207,39 @@ def _take(db: Database, row_id: int, subject: str, owner: str, lease_s: float) -
                 .values(locks=Notification.locks + 1)
                 .execution_options(synchronize_session=False)
             )
-        before = row.status
-        row.status = NotificationStatus.RUNNING
-        row.owner = owner
-        row.attempt += 1
-        row.lease_until = now + datetime.timedelta(seconds=lease_s)
-        row.updated_at = now
-        text = f"{_CLAIMED[before == NotificationStatus.RUNNING]} by {owner}"
-        events.add(session, row.uuid, row.attempt, now, message=f"{text} (claim {row.attempt}).")
-    return row, before
-
-
-def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
-    with db.read() as session:
-        now = db.now(session)
+        # not joined to the row: what is locked is known to the session, and is not read again
         host = session.scalars(
             sa.select(Host)
             .where(Host.uuid == row.source_host_uuid)
             .options(orm.joinedload(Host.segment))
         ).one()
-    assert row.owner is not None  # noqa: S101 - just written
+        before = row.status
+        row.status = NotificationStatus.RUNNING
+        row.owner = owner
+        row.claim_number += 1
+        row.lease_until = now + datetime.timedelta(seconds=lease_s)
+        row.updated_at = now
+        text = f"{_CLAIMED[before == NotificationStatus.RUNNING]} by {owner}"
+        history.add(
+            session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
+        )
+        expired = (now - row.created_at).total_seconds() > expire_s
+        return _claim_of(row, host, owner, expired=expired), before
+
+
+def _claim_of(row: Notification, host: Host, owner: str, *, expired: bool) -> Claim:
     return Claim(
         id=row.id,
         uuid=row.uuid,
-        owner=row.owner,
-        attempt=row.attempt,
+        owner=owner,
+        number=row.claim_number,
         type=NotificationType(row.type),
         payload=row.payload,
         request_id=row.request_id,
         generated_time=row.generated_time,
         created_at=row.created_at,
-        expired=(now - row.created_at).total_seconds() > expire_s,
-        failures=row.failures,
+        expired=expired,
+        failed_attempts=row.failed_attempts,
         host_uuid=host.uuid,
         host_name=host.name,
         segment_uuid=host.segment.uuid,
@@ -248,7 +249,7 @@ def _describe(db: Database, row: Notification, expire_s: float) -> Claim:
     )
 
 
-def owned(
+def lock_claimed(
     db: Database, session: orm.Session, claim: Claim
 ) -> tuple[Notification, datetime.datetime]:
     """Return the notification, locked until the transaction ends, and the time.
@@ -261,18 +262,18 @@ def owned(
         .where(
             Notification.uuid == claim.uuid,
             Notification.owner == claim.owner,
-            Notification.attempt == claim.attempt,
+            Notification.claim_number == claim.number,
             Notification.status == NotificationStatus.RUNNING,
         )
         .with_for_update()
     ).one_or_none()
     if row is None:
-        raise LeaseLost(f"Claim {claim.attempt} of notification {claim.uuid} was taken over.")
+        raise LeaseLost(f"Claim {claim.number} of notification {claim.uuid} was taken over.")
     notification, now = row
     # To Galera only what is written counts: where another node has let an engine take the claim
     # over, and this node has not heard of it, whatever is written here must not be committed.
     notification.locks += 1
-    session.flush()  # here: what fails within a later query is told with SQLAlchemy's advice
+    session.flush()  # here: SQLAlchemy adds its own advice to what fails within a later query
     return notification, db.time_in(now)
 
 
@@ -280,7 +281,7 @@ def owned(
 def renew(
     db: Database, owner: str, uuids: Collection[str], lease_s: float
 ) -> frozenset[tuple[str, int]]:
-    """Give `owner`'s claims on `uuids` a new lease; return uuid and attempt of what it holds."""
+    """Give `owner`'s claims on `uuids` a new lease; return uuid and number of those it holds."""
     with db.write() as session:
         held = (
             Notification.uuid.in_(uuids),
@@ -293,18 +294,18 @@ def renew(
             .values(lease_until=db.now(session) + datetime.timedelta(seconds=lease_s))
             .execution_options(synchronize_session=False)
         )
-        rows = session.execute(sa.select(Notification.uuid, Notification.attempt).where(*held))
-        return frozenset((uuid, attempt) for uuid, attempt in rows)
+        rows = session.execute(sa.select(Notification.uuid, Notification.claim_number).where(*held))
+        return frozenset((uuid, number) for uuid, number in rows)
 
 
 @retry
 def release(db: Database, claim: Claim, reason: str) -> None:
     """Give the claim back: the notification is due at once, for whoever comes."""
     with db.write() as session:
-        row, now = owned(db, session, claim)
+        row, now = lock_claimed(db, session, claim)
         row.lease_until = None
         row.updated_at = now
-        events.add(session, row.uuid, row.attempt, now, message=f"Released: {reason}")
+        history.add(session, row.uuid, row.claim_number, now, message=f"Released: {reason}")
     LOG.info("notification %s: released (host %s): %s", claim.uuid, claim.host_name, reason)
 
 
@@ -315,51 +316,24 @@ def finish(
     status: NotificationStatus,
     message: str,
     *,
-    max_attempts: int = 1,
-    retry_after_s: float = 0,
-    counts: bool = True,
-) -> NotificationStatus:
-    """End the claim; return the status that the notification has now.
+    failed: bool = False,
+    retry_after_s: float | None = None,
+) -> float:
+    """End the claim; return for how many seconds the notification has existed.
 
-    ``error`` is tried again after `retry_after_s`, or becomes ``failed`` when
-    `max_attempts` recoveries have ended in error.
-
-    :param counts: whether this one is among them.
+    :param failed: an attempt has failed: it is counted.
+    :param retry_after_s: until the notification is due again, with status ``error``.
     """
     with db.write() as session:
-        row, now = owned(db, session, claim)
-        if status == NotificationStatus.ERROR:
-            row.failed_attempt = row.attempt
-            row.failures += counts
-            if not counts:
-                row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
-                message = f"{message} The next attempt comes in {retry_after_s:g} s."
-            elif row.failures >= max_attempts:
-                status = NotificationStatus.FAILED
-                times = "1 attempt" if row.failures == 1 else f"{row.failures} attempts"
-                message = f"{message} Given up after {times}."
-            else:
-                row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
-                message = (
-                    f"{message} Attempt {row.failures} of {max_attempts}; the next one comes in "
-                    f"{retry_after_s:g} s."
-                )
+        row, now = lock_claimed(db, session, claim)
+        if retry_after_s is not None:
+            row.retry_at = now + datetime.timedelta(seconds=retry_after_s)
+        if status in (NotificationStatus.ERROR, NotificationStatus.FAILED):
+            row.failed_claim = row.claim_number
+        row.failed_attempts += failed
         row.status = status
         row.message = message
         row.lease_until = None
         row.updated_at = now
-        events.add(session, row.uuid, row.attempt, now, message=f"{status}: {message}")
-    metrics.NOTIFICATIONS.labels(claim.type, status).inc()
-    if status != NotificationStatus.ERROR:
-        age_s = (now - claim.created_at).total_seconds()
-        metrics.NOTIFICATION_SECONDS.labels(claim.type, status).observe(age_s)
-    level = logging.ERROR if status == NotificationStatus.FAILED else logging.INFO
-    LOG.log(
-        level,
-        "notification %s: running -> %s (host %s): %s",
-        claim.uuid,
-        status,
-        claim.host_name,
-        message,
-    )
-    return status
+        history.add(session, row.uuid, row.claim_number, now, message=f"{status}: {message}")
+    return (now - claim.created_at).total_seconds()

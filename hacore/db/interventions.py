@@ -12,7 +12,7 @@ import logging
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db import events
+from hacore.db import history
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
 from hacore.db.moves import of as moves_of
@@ -48,12 +48,12 @@ def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) ->
         _refuse_retry(row, now, expire_s)
         if before == NotificationStatus.FAILED:
             row.status = NotificationStatus.ERROR
-            row.failures = 0
+            row.failed_attempts = 0
             # also where it failed without a recovery: nothing of before is taken for done
-            row.failed_attempt = row.attempt
+            row.failed_claim = row.claim_number
         row.retry_at = row.updated_at = now
         row.message = f"To be tried again: {by} wants it. Before: {row.message}"
-        events.add(session, row.uuid, row.attempt, now, message=f"{by} wants it tried again.")
+        history.add(session, row.uuid, row.claim_number, now, message=f"{by} wants it tried again.")
     LOG.info(
         "notification %s: %s -> error, due now: %s wants it (host %s, request %s)",
         row.uuid,
@@ -117,7 +117,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         row.message = text
         row.lease_until = None
         row.updated_at = now
-        events.add(session, row.uuid, row.attempt, now, message=f"failed: {text}")
+        history.add(session, row.uuid, row.claim_number, now, message=f"failed: {text}")
     LOG.error(
         "notification %s: %s -> failed: %s (host %s, request %s)",
         row.uuid,

@@ -144,13 +144,14 @@ class Notification(Base):
     #: The engine that holds the claim, and until when; see hacore.db.claims.
     owner: Mapped[str | None]
     lease_until: Mapped[datetime.datetime | None]
-    #: The fencing number: counts claims.
-    attempt: Mapped[int] = mapped_column(default=0)
-    #: How often the recovery ended in error.
-    failures: Mapped[int] = mapped_column(default=0)
+    #: Counts claims (the fencing number).  The column keeps the name that engines of an older
+    #: version use: two columns would be two numbers, and two engines could both be right.
+    claim_number: Mapped[int] = mapped_column("attempt", default=0)
+    #: How many attempts have ended in error.
+    failed_attempts: Mapped[int] = mapped_column("failures", default=0)
     retry_at: Mapped[datetime.datetime | None]
-    #: The last attempt that ended in error; what later ones did still holds.
-    failed_attempt: Mapped[int] = mapped_column(default=0)
+    #: The claim of the last attempt that ended in error; what later claims did still holds.
+    failed_claim: Mapped[int] = mapped_column("failed_attempt", default=0)
     #: What this recovery did to the host, written before it is done: it may have to be undone.
     disabled_service: Mapped[bool] = mapped_column(default=False)
     set_maintenance: Mapped[bool] = mapped_column(default=False)
@@ -204,14 +205,14 @@ class Move(Base):
     called_at: Mapped[datetime.datetime | None]
 
 
-class Event(Base):
-    """One line of a recovery's story; only ever added."""
+class HistoryEntry(Base):
+    """One line of a recovery's history; only ever added."""
 
     __tablename__ = "recovery_events"
     __table_args__ = _with(sa.Index(None, "notification_uuid", "id"))
 
     notification_uuid: Mapped[str] = mapped_column(sa.ForeignKey("notifications.uuid"))
-    attempt: Mapped[int]
+    claim_number: Mapped[int] = mapped_column("attempt")
     #: Name of the step; None for what concerns the notification as a whole.
     step: Mapped[str | None]
     state: Mapped[str | None] = mapped_column(sa.String(36))

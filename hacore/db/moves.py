@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The moves of a host recovery, as its engine reads and writes them.
+"""The moves of a host recovery: what its engine reads and writes, and what the API shows.
 
 A move is what is known of one instance; it survives the engine.  What the
 instance was like before the failure is written once and never overwritten.
@@ -8,17 +8,19 @@ instance was like before the failure is written once and never overwritten.
 import dataclasses
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore import metrics
-from hacore.db import claims, events
+from hacore.db import claims, history, notifications, paging
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
 from hacore.db.models import Move, Notification
-from hacore.states import MoveStatus, MoveType
+from hacore.errors import Invalid, MoveNotFound
+from hacore.states import MoveStatus, MoveType, NotificationType
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Plan:
 def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
     """Add a move for each plan whose instance has none yet; return all, in order."""
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         known = of(session, claim.uuid)
         moves = {move.instance_uuid: move for move in known}
         had = frozenset(moves)
@@ -70,7 +72,7 @@ def prepare(db: Database, claim: Claim, plans: Sequence[Plan]) -> list[Move]:
         if move.instance_uuid not in had:
             if move.status == MoveStatus.IGNORED:
                 metrics.MOVES.labels(MoveStatus.IGNORED).inc()
-            _tell(logging.INFO, claim, move, move.status, move.message or "to be evacuated")
+            _log(logging.INFO, claim, move, move.status, move.message or "to be evacuated")
     return sorted(moves.values(), key=lambda move: move.position)
 
 
@@ -93,13 +95,13 @@ def of(session: orm.Session, notification_uuid: str) -> list[Move]:
 
 @retry
 def begin(db: Database, claim: Claim, move: Move) -> None:
-    """Note, before it is done, that the instance is locked and evacuated by us.
+    """Record, before it is done, that hacore locks and evacuates the instance.
 
     Written are ``locked`` and ``migration_before`` as `move` has them now.  Until the next call
-    is noted (`about_to_call`) the lock is the last one, and ``updated_at`` its beginning.
+    is recorded (`about_to_call`) the lock is the last one, and ``updated_at`` its beginning.
     """
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         row = session.get_one(Move, move.id)
         again = row.status == MoveStatus.ONGOING
         row.status = MoveStatus.ONGOING
@@ -111,22 +113,22 @@ def begin(db: Database, claim: Claim, move: Move) -> None:
         row.message = None
         row.updated_at = now
     if not again:
-        _tell(logging.INFO, claim, move, MoveStatus.ONGOING, "evacuation begins")
+        _log(logging.INFO, claim, move, MoveStatus.ONGOING, "evacuation begins")
 
 
 @retry
 def about_to_call(db: Database, claim: Claim, move: Move) -> None:
-    """Note, before it is sent, that Nova is asked to reset or to evacuate the instance now."""
+    """Record, before it is sent, that Nova is asked to reset or to evacuate the instance now."""
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         session.get_one(Move, move.id).called_at = now
 
 
 @retry
 def about_to_stop(db: Database, claim: Claim, move: Move) -> None:
-    """Note the same of a stop, of which no record of Nova's tells whether it has arrived."""
+    """Record the same of a stop: no record of Nova's shows whether it has arrived."""
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         row = session.get_one(Move, move.id)
         row.called_at = None
         row.updated_at = now
@@ -157,12 +159,12 @@ def end(
     message: str | None = None,
     progress: float | None = None,
 ) -> None:
-    """Write the verdict on a move, the line that tells it, and ``locked`` as `move` has it."""
-    text = f"Instance {move.instance_uuid} moved from {move.source_host} to {dest_host}."
+    """Record the verdict on a move, its line in the history, and ``locked`` as `move` has it."""
+    text = f"Instance {move.instance_uuid} evacuated from {move.source_host} to {dest_host}."
     if message is not None:
         text = f"Instance {move.instance_uuid}: {message}"
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         row = session.get_one(Move, move.id)
         row.status = status
         row.locked = move.locked
@@ -172,16 +174,16 @@ def end(
         row.end_time = now
         row.updated_at = now
         took_s = (now - row.start_time).total_seconds()
-        events.add(
-            session, claim.uuid, claim.attempt, now, step=step, message=text, progress=progress
+        history.add(
+            session, claim.uuid, claim.number, now, step=step, message=text, progress=progress
         )
     metrics.MOVES.labels(status).inc()
     metrics.MOVE_SECONDS.labels(status).observe(took_s)
     level = logging.WARNING if status == MoveStatus.FAILED else logging.INFO
-    _tell(level, claim, move, status, text)
+    _log(level, claim, move, status, text)
 
 
-def _tell(level: int, claim: Claim, move: Move, status: str, text: str) -> None:
+def _log(level: int, claim: Claim, move: Move, status: str, text: str) -> None:
     LOG.log(
         level,
         "instance %s: move %s (notification %s, host %s): %s",
@@ -195,18 +197,18 @@ def _tell(level: int, claim: Claim, move: Move, status: str, text: str) -> None:
 
 @retry
 def unlocked(db: Database, claim: Claim, move: Move) -> None:
-    """Note that no lock of ours is on the instance any more."""
+    """Record that hacore no longer locks the instance."""
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         row = session.get_one(Move, move.id)
         row.locked = False
         row.updated_at = now
 
 
-def taken_care_of(db: Database, instance_uuid: str, claim: Claim) -> str | None:
+def absorbed_by(db: Database, instance_uuid: str, claim: Claim) -> str | None:
     """Return the uuid of a host recovery that moved or moves the instance, or None.
 
-    Only one whose notification came in after that of `claim` counts.
+    Only one whose notification was accepted after that of `claim` counts.
     """
     with db.read() as session:
         return session.scalar(
@@ -218,4 +220,50 @@ def taken_care_of(db: Database, instance_uuid: str, claim: Claim) -> str | None:
                 Notification.created_at >= claim.created_at,
             )
             .limit(1)
+        )
+
+
+# ------------------------------------------------------- as the API shows them
+
+
+@retry
+def get(db: Database, notification_uuid: str, move_uuid: str) -> Move:
+    """Return one move.
+
+    Raises NotificationNotFound, MoveNotFound, or Invalid if the notification is of no host.
+    """
+    with db.read() as session:
+        _refuse_other_types(session, notification_uuid)
+        move = session.scalar(
+            sa.select(Move).where(
+                Move.uuid == move_uuid, Move.notification_uuid == notification_uuid
+            )
+        )
+    if move is None:
+        raise MoveNotFound(
+            f"No VM move of notification {notification_uuid} has the uuid {move_uuid}."
+        )
+    return move
+
+
+@retry
+def list_(
+    db: Database, notification_uuid: str, filters: Mapping[str, Any], page: paging.Page
+) -> list[Move]:
+    """Return a page of the notification's moves whose attributes equal `filters`.
+
+    Raises NotificationNotFound, or Invalid if the notification is of no host.
+    """
+    query = sa.select(Move).where(Move.notification_uuid == notification_uuid).filter_by(**filters)
+    with db.read() as session:
+        _refuse_other_types(session, notification_uuid)
+        return paging.fetch(session, query, Move, page)
+
+
+def _refuse_other_types(session: orm.Session, notification_uuid: str) -> None:
+    notification = notifications.find(session, notification_uuid)
+    if notification.type != NotificationType.COMPUTE_HOST:
+        raise Invalid(
+            f"Notification {notification_uuid} is of type {notification.type}; only those of "
+            f"type {NotificationType.COMPUTE_HOST} have VM moves."
         )

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Taking notifications in, and showing them; hacore.db.claims has the engines' side.
+"""Accepting and showing notifications; hacore.db.claims has the engines' side.
 
 Invariant: a notification is accepted when its row is committed, and of two
-equal ones that come in at the same instant, one is.  The lock on the host's
+equal ones that are posted at the same instant, one is.  The lock on the host's
 row sees to the second, and between the nodes of a Galera cluster, which do
 not see each other's locks, the write of that row.
 """
@@ -15,10 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+from sqlalchemy.orm.interfaces import ORMOption
 
-from hacore.db import paging, recovery_details
+from hacore.db import history, paging
 from hacore.db.engine import Database, UtcNow, retry
-from hacore.db.models import Host, Notification
+from hacore.db.models import HistoryEntry, Host, Notification
 from hacore.errors import Duplicate, Invalid, NotificationNotFound, OnMaintenance
 from hacore.states import LIVE, NotificationStatus, NotificationType
 
@@ -61,17 +62,17 @@ _CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
 def create(
     db: Database, report: Report, *, request_id: str | None, duplicate_window_s: float
 ) -> Notification:
-    """Take a notification in, as the rules of intake want it (RECOVERY.md, 2).
+    """Accept a notification by the rules of intake (doc/recovery.md).
 
     Raises Invalid for an unknown host, OnMaintenance, or Duplicate for one that
-    equals another that has not ended and came in at most `duplicate_window_s` ago.
+    equals another that has not ended and was accepted at most `duplicate_window_s` ago.
     """
     with db.write() as session:
         # on the connection: the session would look for objects among the columns
         connection = session.connection()
         host = connection.execute(_HOST, {"name": report.hostname}).first()
         if host is None:
-            raise Invalid(f"hostname: no segment has a host named {report.hostname!r}.")
+            raise Invalid(f"hostname: host {report.hostname!r} is not registered in any segment.")
         _refuse_on_maintenance(session, host, report.type)
         now = db.time_in(host.now)
         subject = subject_of(report, host.uuid)
@@ -90,7 +91,7 @@ def create(
             subject=subject,
         )
         # Galera certifies what is written: of two nodes that both lock the host, one commits
-        # and the other is told of a deadlock, and sees the first one's report when it retries.
+        # and the other gets a deadlock error, and sees the first one's report when it retries.
         connection.execute(_COUNT_LOCK, {"row_id": host.id})
         session.add(notification)
         session.flush()
@@ -108,16 +109,16 @@ def get(db: Database, notification_uuid: str) -> Notification:
 
 
 @retry
-def get_with_details(
+def get_with_history(
     db: Database, notification_uuid: str
-) -> tuple[Notification, list[dict[str, Any]]]:
-    """Return one notification and the steps of its recovery; see hacore.db.recovery_details.
+) -> tuple[Notification, list[HistoryEntry]]:
+    """Return one notification and the history of its recovery.
 
     Raises NotificationNotFound.
     """
     with db.read() as session:
         notification = find(session, notification_uuid)
-        return notification, recovery_details.read(session, notification_uuid)
+        return notification, history.of(session, notification_uuid)
 
 
 @retry
@@ -135,13 +136,15 @@ def list_(
         return paging.fetch(session, query, Notification, page)
 
 
-def find(session: orm.Session, notification_uuid: str) -> Notification:
+def find(session: orm.Session, notification_uuid: str, *options: ORMOption) -> Notification:
     """Return the notification within a transaction.
+
+    :param options: what to load with it.
 
     Raises NotificationNotFound.
     """
     notification = session.scalar(
-        sa.select(Notification).where(Notification.uuid == notification_uuid)
+        sa.select(Notification).where(Notification.uuid == notification_uuid).options(*options)
     )
     if notification is None:
         raise NotificationNotFound(f"No notification has the uuid {notification_uuid}.")
@@ -182,7 +185,4 @@ def _refuse_duplicate(
     values = {"subject": subject, "host_uuid": host_uuid, "oldest": oldest}
     for candidate in connection.execute(_CANDIDATES, values):
         if candidate.payload == report.payload:
-            raise Duplicate(
-                f"Notification {candidate.uuid} says the same and has not ended; this one is "
-                "refused as its duplicate."
-            )
+            raise Duplicate(f"Duplicate of notification {candidate.uuid}, which has not ended yet.")

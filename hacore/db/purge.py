@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from hacore.db.engine import Database, retry
-from hacore.db.models import Base, Event, Host, Move, Notification, Segment, Service
+from hacore.db.models import Base, HistoryEntry, Host, Move, Notification, Segment, Service
 from hacore.states import ENDED
 
 LOG = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
                 sa.func.coalesce(Notification.updated_at, Notification.created_at) < limit,
             )
             conditions: list[tuple[type[Base], sa.ColumnElement[bool]]] = [
-                (Event, Event.notification_uuid.in_(old)),
+                (HistoryEntry, HistoryEntry.notification_uuid.in_(old)),
                 (Move, Move.notification_uuid.in_(old)),
                 # two levels: MariaDB does not delete from a table it selects from
                 (Notification, Notification.uuid.in_(sa.select(old.subquery().c.uuid))),

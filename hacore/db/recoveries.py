@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What a recovery writes about itself and its host, each under its claim.
+"""What a recovery records about itself and its host, each under its claim.
 
 Marks on the notification say what the recovery did to the host and may have to
 undo; they are written before it is done.
@@ -9,10 +9,10 @@ import logging
 
 import sqlalchemy as sa
 
-from hacore.db import claims, events
+from hacore.db import claims, history
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
-from hacore.db.models import Event, Host, Notification
+from hacore.db.models import HistoryEntry, Host, Notification
 from hacore.states import NotificationType, StepState
 
 LOG = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ def record(
     progress: float | None = None,
     message: str | None = None,
 ) -> None:
-    """Add a line to the story of the recovery; see `events.add`."""
+    """Add a line to the history of the recovery; see `history.add`."""
     with db.write() as session:
-        row, now = claims.owned(db, session, claim)
-        events.add(
+        row, now = claims.lock_claimed(db, session, claim)
+        history.add(
             session,
             row.uuid,
-            row.attempt,
+            row.claim_number,
             now,
             step=step,
             state=state,
@@ -49,7 +49,7 @@ def record(
 def begin_maintenance(db: Database, claim: Claim) -> None:
     """Mark the host on maintenance; one that died is not reserved any more."""
     with db.write() as session:
-        row, now = claims.owned(db, session, claim)
+        row, now = claims.lock_claimed(db, session, claim)
         host = session.scalars(
             sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
         ).one()
@@ -63,21 +63,21 @@ def begin_maintenance(db: Database, claim: Claim) -> None:
             row.took_reserved = True
             host.reserved = False
             host.updated_at = now
-            LOG.info("host %s: reserved no longer (notification %s)", host.name, row.uuid)
+            LOG.info("host %s: no longer reserved (notification %s)", host.name, row.uuid)
 
 
 @retry
 def end_maintenance(db: Database, claim: Claim) -> None:
     """Undo `begin_maintenance`, as far as this recovery did it."""
     with db.write() as session:
-        row, now = claims.owned(db, session, claim)
+        row, now = claims.lock_claimed(db, session, claim)
         host = session.scalars(
             sa.select(Host).where(Host.uuid == row.source_host_uuid).with_for_update()
         ).one()
         if row.set_maintenance and host.maintenance_by == row.uuid:
             host.on_maintenance = False
             host.maintenance_by = None
-            LOG.info("host %s: not on maintenance (notification %s)", host.name, row.uuid)
+            LOG.info("host %s: no longer on maintenance (notification %s)", host.name, row.uuid)
         if row.took_reserved:
             host.reserved = True
             LOG.info("host %s: reserved again (notification %s)", host.name, row.uuid)
@@ -87,9 +87,9 @@ def end_maintenance(db: Database, claim: Claim) -> None:
 
 @retry
 def keep_maintenance(db: Database, claim: Claim) -> None:
-    """The host was recovered: only a person takes it off maintenance now."""
+    """The host was recovered: only an operator takes it off maintenance now."""
     with db.write() as session:
-        row, _ = claims.owned(db, session, claim)
+        row, _ = claims.lock_claimed(db, session, claim)
         session.execute(
             sa.update(Host)
             .where(Host.uuid == row.source_host_uuid, Host.on_maintenance.is_(True))
@@ -99,9 +99,9 @@ def keep_maintenance(db: Database, claim: Claim) -> None:
 
 @retry
 def mark_service_disabled(db: Database, claim: Claim, disabled: bool) -> None:
-    """Note that this recovery disables the compute service, or has enabled it again."""
+    """Record that this recovery disables the compute service, or has enabled it again."""
     with db.write() as session:
-        row, _ = claims.owned(db, session, claim)
+        row, _ = claims.lock_claimed(db, session, claim)
         row.disabled_service = disabled
 
 
@@ -109,15 +109,16 @@ def mark_service_disabled(db: Database, claim: Claim, disabled: bool) -> None:
 def disabled_service(db: Database, claim: Claim) -> bool:
     """Return whether this recovery, in whichever attempt, disabled the compute service."""
     with db.write() as session:
-        return claims.owned(db, session, claim)[0].disabled_service
+        return claims.lock_claimed(db, session, claim)[0].disabled_service
 
 
 def seconds_since_claim(db: Database, claim: Claim) -> float:
     """Return how long ago the claim was taken, by the database's clock."""
     with db.read() as session:
         taken_at = session.scalar(
-            sa.select(sa.func.min(Event.created_at)).where(
-                Event.notification_uuid == claim.uuid, Event.attempt == claim.attempt
+            sa.select(sa.func.min(HistoryEntry.created_at)).where(
+                HistoryEntry.notification_uuid == claim.uuid,
+                HistoryEntry.claim_number == claim.number,
             )
         )
         # its first line is written with it
@@ -127,18 +128,18 @@ def seconds_since_claim(db: Database, claim: Claim) -> float:
 def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:
     """Return whether an earlier claim of this attempt brought `step` to `state`.
 
-    An attempt that ended in error does not count: after it all is done anew.
+    An attempt that ended in error does not count: the next one does everything again.
     """
     with db.read() as session:
         found = session.scalar(
-            sa.select(Event.id)
-            .join(Notification, Notification.uuid == Event.notification_uuid)
+            sa.select(HistoryEntry.id)
+            .join(Notification, Notification.uuid == HistoryEntry.notification_uuid)
             .where(
-                Event.notification_uuid == claim.uuid,
-                Event.step == step,
-                Event.state == state,
-                Event.attempt > Notification.failed_attempt,
-                Event.attempt < claim.attempt,
+                HistoryEntry.notification_uuid == claim.uuid,
+                HistoryEntry.step == step,
+                HistoryEntry.state == state,
+                HistoryEntry.claim_number > Notification.failed_claim,
+                HistoryEntry.claim_number < claim.number,
             )
             .limit(1)
         )

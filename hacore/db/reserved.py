@@ -29,7 +29,7 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
     :param tried: names that are not wanted again.
     """
     with db.write() as session:
-        _, now = claims.owned(db, session, claim)
+        _, now = claims.lock_claimed(db, session, claim)
         usable = sa.select(Host.id, Host.name).where(
             Host.segment_uuid == claim.segment_uuid,
             Host.deleted == 0,
@@ -49,7 +49,7 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
                 .execution_options(synchronize_session=False)
             )
             if cast("sa.CursorResult[Any]", swapped).rowcount == 1:
-                LOG.info("host %s: reserved, taken for notification %s", host.name, claim.uuid)
+                LOG.info("host %s: reserved host taken (notification %s)", host.name, claim.uuid)
                 return str(host.name)
     return None
 
@@ -68,7 +68,7 @@ def give_back(db: Database, claim: Claim, name: str) -> bool:
     taken, and the next attempt has it.
     """
     with db.write() as session:
-        claims.owned(db, session, claim)
+        claims.lock_claimed(db, session, claim)
         undecided = sa.select(Move.id).where(
             Move.notification_uuid == claim.uuid, Move.status == MoveStatus.ONGOING
         )
@@ -91,5 +91,5 @@ def give_back(db: Database, claim: Claim, name: str) -> bool:
             .execution_options(synchronize_session=False)
         )
     if not used:
-        LOG.info("host %s: reserved again, no instance went to it", name)
+        LOG.info("host %s: reserved again, no instance was evacuated to it", name)
     return not used

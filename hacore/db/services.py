@@ -20,7 +20,7 @@ from sqlalchemy import orm
 
 from hacore import processes
 from hacore.clock import Clock
-from hacore.db import events
+from hacore.db import history
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Notification, Service
 from hacore.errors import DatabaseUnavailable
@@ -183,7 +183,7 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
             row.lease_until = None
             row.updated_at = now
             text = f"Released: the process {row.owner} has died."
-            events.add(session, row.uuid, row.attempt, now, message=text)
+            history.add(session, row.uuid, row.claim_number, now, message=text)
         session.execute(
             sa.update(Service)
             .where(Service.name.in_(dead), Service.alive_until > now)

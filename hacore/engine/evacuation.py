@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Evacuates the instances of a dead host: some at a time, watched all together.
+"""Evacuates the instances of a failed host: some at a time, all followed by one list of records.
 
 Invariant: no instance is evacuated while an evacuation of it is under way at
 Nova, or after one has succeeded.  What became of a call is read from Nova's
@@ -14,34 +14,28 @@ import collections
 import dataclasses
 import datetime
 import logging
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hacore.db import moves
 from hacore.db.models import Move
-from hacore.engine.moving import Mover, Verdict
-from hacore.engine.window import Window
+from hacore.engine.instance_evacuation import InstanceEvacuator, Verdict
 from hacore.errors import NovaOutcomeUnknown
 from hacore.nova import EVACUATED, LATE_S, NOT_EVACUATED, Instance, Migration
 from hacore.states import MoveStatus
-from hacore.tasks.base import Recovery
+
+if TYPE_CHECKING:  # it makes an Evacuation
+    from hacore.engine.context import RecoveryContext
 
 LOG = logging.getLogger(__name__)
 
 #: How much older than the notification the records may be that are read: more
 #: than the clocks of two machines differ.
 _CLOCK_SLACK = datetime.timedelta(hours=1)
-#: Age at which what the step before has listed is used: an instance that waits
-#: for its turn is called by what was listed longer ago than that.
+#: Up to this age the list that the task before has read is used: an instance that
+#: waits for its turn is called by what was listed longer ago than that.
 _LISTING_AGE_S = 5.0
-#: Looks in the time that an evacuation takes; more only keep a slow Nova from its work.
-_LOOKS = 3
-
-
-class Pool(Protocol):
-    """Where the calls for single instances run (a futurist executor)."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Return a future."""
+#: Polls in the time that an evacuation takes; more only keep a slow Nova from its work.
+_POLLS = 3
 
 
 @dataclasses.dataclass(slots=True)
@@ -49,79 +43,97 @@ class _Flight:
     """An instance between its evacuate call and the verdict; times are monotonic."""
 
     move: Move
-    call: Any  #: the future of Mover.start; None: an earlier claim called
+    call: Any  #: the future of InstanceEvacuator.start; None: an earlier claim called
     since: float  #: when it began, or when Nova accepted
-    unknown: bool = False  #: the call broke off
-    accepted: bool = False  #: Nova took the call of this claim at `since`
+    unknown: bool = False  #: the call failed without an answer
+    accepted: bool = False  #: Nova accepted the call of this claim at `since`
     decided: Verdict | None = None  #: there is nothing to wait for
-    arrived: bool = False  #: Nova says done; it is to be seen that the host is another
+    arrived: bool = False  #: Nova says done; that the host is another has yet to be read
     late_until: float = 0.0  #: until then a lock or a stop of an earlier claim may reach Nova
 
 
 class Evacuation:
-    """The evacuation of one host, in one attempt."""
+    """The evacuation of one host, under one claim.
 
-    def __init__(
-        self, pool: Pool, window: Window, recovery: Recovery, step: str, target: str | None
-    ) -> None:
-        self._pool = pool
-        self._window = window
-        self._recovery = recovery
-        self._nova = recovery.nova
-        self._clock = recovery.clock
-        self._host = recovery.claim.host_name
-        self._mover = Mover(recovery, step, target)
-        self._most = recovery.conf.host_failure_recovery_threads
-        self._refusals = recovery.nova.refusals
+    :param step: name of the task that it is part of, for the history.
+    :param target: host to evacuate to; None lets Nova choose.
+    """
+
+    def __init__(self, context: "RecoveryContext", step: str, target: str | None) -> None:
+        self._context = context
+        self._pool = context.engine.calls
+        self._window = context.engine.window
+        self._nova = context.nova
+        self._clock = context.clock
+        self._host = context.claim.host_name
+        self._evacuator = InstanceEvacuator(context, step, target)
+        self._most = context.conf.host_failure_recovery_threads
+        self._refusals = context.nova.refusals
         self._waiting: collections.deque[Move] = collections.deque()
         self._starting: collections.deque[tuple[float, Move]] = collections.deque()  # and when
         self._flights: list[_Flight] = []
-        #: What has a verdict; not to be settled before the first of each.
-        self._landed: list[tuple[float, Move, Verdict, float]] = []
-        self._settling: list[Any] = []
+        #: What has a verdict; not to be finished before the first of each.
+        self._decided: list[tuple[float, Move, Verdict, float]] = []
+        self._finishing: list[tuple[Move, Any]] = []  #: with the futures of what finishes them
+        self._unlocking: list[Any] = []
         self._instances: dict[str, Instance] = {}
         self._newest: dict[str, Migration] = {}
         self._total = self._ended = 0
 
-    def run(self) -> None:
-        """Bring every open move to a verdict.  Raises Interrupted when the engine stops."""
+    def run(self) -> list[tuple[Move, str]]:
+        """Bring every open move to a verdict; return those that failed, each with the reason.
+
+        Raises Interrupted when the engine stops.
+        """
         self._window.enter()
         try:
             self._begin()
-            looked = self._clock.monotonic()
+            polled = self._clock.monotonic()
             while self._waiting or self._starting or self._flights:
                 self._dispatch()
-                self._settle()  # second: these are back, and the next ones are not
-                self._pause(looked)
-                looked = self._clock.monotonic()
-                self._watch()
-            while self._landed:
-                self._wait_until(min(not_before for not_before, *_ in self._landed))
-                self._settle()
-            for future in self._settling:
-                future.result()
+                self._finish_decided()  # second: these are back, and the next ones are not
+                self._pause(polled)
+                polled = self._clock.monotonic()
+                self._poll()
+            while self._decided:
+                self._wait_until(min(not_before for not_before, *_ in self._decided))
+                self._finish_decided()
+            for unlocking in self._unlocking:
+                unlocking.result()
+            return self._failed()
         finally:
             self._window.leave(self._in_flight())
             # whatever happened: no call goes on after this returns
             calls = [flight.call for flight in self._flights if flight.call is not None]
-            for call in (*calls, *self._settling):
+            finishing = [future for _, future in self._finishing]
+            for call in (*calls, *self._unlocking, *finishing):
                 call.exception()
+
+    def _failed(self) -> list[tuple[Move, str]]:
+        """Return the failed moves with their reasons, in the order of evacuation."""
+        ended = [(move, future.result()) for move, future in self._finishing]
+        failed = [
+            (move, verdict.message or "")
+            for move, verdict in ended
+            if verdict.status == MoveStatus.FAILED
+        ]
+        return sorted(failed, key=lambda each: each[0].position)
 
     # -------------------------------------------------------------- begin
 
     def _begin(self) -> None:
-        rows = moves.all_of(self._recovery.db, self._recovery.claim.uuid)
+        rows = moves.all_of(self._context.db, self._context.claim.uuid)
         closed = (MoveStatus.SUCCEEDED, MoveStatus.IGNORED)
         open_rows = [row for row in rows if row.status not in closed]
         self._total = sum(row.status != MoveStatus.IGNORED for row in rows)
         self._ended = self._total - len(open_rows)
         for row in rows:
-            if row.locked and row.status in closed:  # the claim before ended just there
-                self._settling.append(self._pool.submit(self._mover.unlock, row))
+            if row.locked and row.status in closed:  # an earlier claim ended just there
+                self._unlocking.append(self._pool.submit(self._evacuator.unlock, row))
         if open_rows:
-            self._instances = self._recovery.instances_on(self._host, _LISTING_AGE_S)
+            self._instances = self._context.instances_on(self._host, _LISTING_AGE_S)
             self._read_records()
-        called_s = moves.seconds_since_calls(self._recovery.db, self._recovery.claim.uuid)
+        called_s = moves.seconds_since_calls(self._context.db, self._context.claim.uuid)
         now = self._clock.monotonic()
         for row in open_rows:
             # younger than this, what an earlier claim has sent may yet be carried out
@@ -138,7 +150,7 @@ class Evacuation:
                 self._waiting.append(row)
 
     def _needs_call(self, move: Move) -> bool:
-        """Whether to call evacuate; else one is there to watch: ours, or an operator's."""
+        """Whether to call evacuate; else one is under way already: ours, or an operator's."""
         record = self._record_of(move)
         if record is None:
             return True
@@ -164,62 +176,62 @@ class Evacuation:
         return len(self._starting) + sum(not flight.arrived for flight in self._flights)
 
     def _start(self, move: Move) -> tuple[Verdict | None, float]:
-        """Call; return what `Mover.start` does, and when; runs on the pool."""
-        verdict = self._mover.start(
+        """Call; return what `InstanceEvacuator.start` does, and when; runs on the pool."""
+        verdict = self._evacuator.start(
             move, self._instances.get(move.instance_uuid), self._newest.get(move.instance_uuid)
         )
         return verdict, self._clock.monotonic()
 
-    # -------------------------------------------------------------- watch
+    # --------------------------------------------------------------- poll
 
-    def _pause(self, looked: float) -> None:
-        """Wait until the next look; meanwhile start what is due."""
-        look_at = self._clock.monotonic() + self._until_look_s(looked)
-        while self._starting and self._starting[0][0] < look_at:
+    def _pause(self, polled: float) -> None:
+        """Wait until the next poll; meanwhile start what is due."""
+        poll_at = self._clock.monotonic() + self._until_poll_s(polled)
+        while self._starting and self._starting[0][0] < poll_at:
             self._wait_until(self._starting[0][0])
             self._dispatch()
-        self._wait_until(look_at)
+        self._wait_until(poll_at)
 
     def _wait_until(self, moment: float) -> None:
-        self._recovery.guard.wait(max(0.0, moment - self._clock.monotonic()))
+        self._context.guard.wait(max(0.0, moment - self._clock.monotonic()))
 
-    def _until_look_s(self, looked: float) -> float:
-        """Seconds to the next look: an interval after the last one, or half of it if that is over.
+    def _until_poll_s(self, polled: float) -> float:
+        """Seconds to the next poll: an interval after the last one, or half of it if that is over.
 
         The interval is a verify_interval, or longer where evacuations take long.
         """
         least_s = self._window.least_s or 0.0
-        interval_s: float = max(self._recovery.conf.verify_interval, least_s / _LOOKS)
-        over_s = self._clock.monotonic() - looked
+        interval_s: float = max(self._context.conf.verify_interval, least_s / _POLLS)
+        over_s = self._clock.monotonic() - polled
         return max(interval_s / 2, interval_s - over_s)
 
-    def _watch(self) -> None:
-        """Read Nova's records once, for all, and take in what has come to an end."""
+    def _poll(self) -> None:
+        """Read Nova's records once, for all, and decide what has ended."""
         asked = self._clock.monotonic()
         unconfirmed = self._arrived()
         # unchanged ones need not be read: nothing but a change ends an evacuation
-        self._read_records(self._recovery.claim.created_at - _CLOCK_SLACK)
+        self._read_records(self._context.claim.created_at - _CLOCK_SLACK)
         for flight in self._flights:
             if flight.call is not None and flight.call.done():
                 self._answer(flight)
             self._arrive(flight)
         self._dispatch()  # before the list, which takes its time in a Nova that is busy
         remaining: frozenset[str] | None = None
-        # while others fly, a list at every second look serves the arrivals of both
+        # while others are in flight, a list at every second poll serves the arrivals of both
         if unconfirmed or (self._arrived() and not self._under_way()):
             remaining = self._nova.uuids_on(self._host)
         # time in which Nova did not answer is not the instances' time
         now = self._clock.monotonic()
-        outage_s = max(0.0, now - asked - self._recovery.conf.verify_interval)
+        outage_s = max(0.0, now - asked - self._context.conf.verify_interval)
         flying = []
         for flight in self._flights:
-            # not later than now: it may have begun when Nova was away already
+            # not later than now: it may have begun when Nova was already unavailable
             flight.since = min(now, flight.since + outage_s)
             verdict = self._verdict(flight, remaining)
             if verdict is None:
                 flying.append(flight)
             else:
-                self._land(flight, verdict)
+                self._decide(flight, verdict)
         self._flights = [flight for flight in flying if not self._call_again(flight)]
         if self._nova.refusals > self._refusals:
             self._window.overloaded()
@@ -230,7 +242,7 @@ class Evacuation:
         return any(flight.arrived for flight in self._flights)
 
     def _under_way(self) -> bool:
-        """Whether Nova has some yet to end."""
+        """Whether Nova has some that have not ended."""
         return bool(self._starting) or any(
             not flight.arrived and self._verdict(flight, None) is None for flight in self._flights
         )
@@ -245,7 +257,7 @@ class Evacuation:
             self._window.give_back()
 
     def _read_records(self, since: datetime.datetime | None = None) -> None:
-        """Take in Nova's records; with `since` only those that have changed since.
+        """Read Nova's records; with `since` only those that have changed since.
 
         To Nova a record that is new has not changed: whether there is one at
         all can only be told without `since`.
@@ -282,29 +294,33 @@ class Evacuation:
             return Verdict(MoveStatus.FAILED)
         if flight.unknown and record is None:
             return None  # nothing has begun that could time out: see _call_again
-        timeout_s = self._recovery.conf.wait_period_after_evacuation
+        timeout_s = self._context.conf.wait_period_after_evacuation
         if self._clock.monotonic() - flight.since > timeout_s:
-            which = f"(migration {record.id}) " if record is not None else ""
+            which = f" (migration {record.id})" if record is not None else ""
             return Verdict(
                 MoveStatus.FAILED,
                 record.dest_host if record is not None else None,  # it may arrive there yet
-                message=f"Timeout: Nova did not end the evacuation {which}within {timeout_s} s; "
-                "it is not called again before Nova has ended this one.",
+                message=f"Timed out after {timeout_s} s waiting for the evacuation{which}; it is "
+                "retried once Nova reports its final status.",
             )
         return None
 
     def _answer(self, flight: _Flight) -> None:
-        """Take in what the call came to."""
+        """Note what the call returned."""
         call, flight.call = flight.call, None
         try:
             flight.decided, flight.since = call.result()
             flight.accepted = flight.decided is None
         except NovaOutcomeUnknown as exc:
-            LOG.warning("instance %s: %s; looking for its record", flight.move.instance_uuid, exc)
+            LOG.warning(
+                "instance %s: %s; checking Nova for its migration record",
+                flight.move.instance_uuid,
+                exc,
+            )
             flight.unknown, flight.since = True, self._clock.monotonic()
 
     def _call_again(self, flight: _Flight) -> bool:
-        """Put back an instance whose call broke off and left no record in good time."""
+        """Put back an instance whose call got no answer and left no record in good time."""
         if not flight.unknown or self._record_of(flight.move) is not None:
             return False
         if self._clock.monotonic() - flight.since < LATE_S:
@@ -316,18 +332,19 @@ class Evacuation:
         self._window.give_back()
         return True
 
-    def _land(self, flight: _Flight, verdict: Verdict) -> None:
-        """Take it for ended, with this verdict."""
+    def _decide(self, flight: _Flight, verdict: Verdict) -> None:
+        """Take the flight for ended, with this verdict."""
         if not flight.arrived:
             self._window.give_back()
         self._ended += 1
         progress = self._ended / self._total if self._total else 1.0
-        self._landed.append((flight.late_until, flight.move, verdict, progress))
+        self._decided.append((flight.late_until, flight.move, verdict, progress))
 
-    def _settle(self) -> None:
-        """Have what has landed settled, as far as that may be done now."""
+    def _finish_decided(self) -> None:
+        """Finish the moves that have a verdict, as far as that may be done now."""
         now = self._clock.monotonic()
-        for not_before, *landed in self._landed:
+        for not_before, move, verdict, progress in self._decided:
             if not_before <= now:
-                self._settling.append(self._pool.submit(self._mover.settle, *landed))
-        self._landed = [landed for landed in self._landed if landed[0] > now]
+                call = self._pool.submit(self._evacuator.finish, move, verdict, progress)
+                self._finishing.append((move, call))
+        self._decided = [each for each in self._decided if each[0] > now]

@@ -61,7 +61,7 @@ class Step:
 class Flows:
     """The flows that operators configured.
 
-    Raises ConfigError naming the option, the wrong word and the known names.
+    Raises ConfigError with the option, the wrong word and the known names.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -107,7 +107,7 @@ class Flows:
         unknown = sorted(set(lists) - set(PHASES))
         if unknown:
             raise ConfigError(
-                f"{where}: {unknown[0]!r} is no phase; there are {', '.join(PHASES)}."
+                f"{where}: unknown phase {unknown[0]!r}; valid phases are {', '.join(PHASES)}."
             )
         steps = []
         for phase in PHASES:
@@ -115,13 +115,13 @@ class Flows:
                 found = self._known.get(name)
                 if found is None:
                     raise ConfigError(
-                        f"{where}: there is no task {name!r} (in {phase}); known are "
-                        f"{', '.join(sorted(self._known))}; those of other packages are looked "
-                        "for in the groups of [DEFAULT] task_namespaces."
+                        f"{where}: unknown task {name!r} (in {phase}); known tasks are "
+                        f"{', '.join(sorted(self._known))}; tasks of other packages must be in an "
+                        "entry-point group that [DEFAULT] task_namespaces lists."
                     )
                 steps.append(Step(phase, name, found.factory, found.distribution))
         if not steps:
-            raise ConfigError(f"{where} lists no task; use no_op for a flow that does nothing.")
+            raise ConfigError(f"{where} lists no tasks; use no_op for a flow that does nothing.")
         return tuple(steps)
 
     def _check(self, kind: Kind) -> None:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The engine's own view of a lease: may the work on this claim go on?
+"""The engine's own view of a lease: whether the work on a claim may go on.
 
 It is stricter than the database: an engine that could not renew stops before
 its lease ends there, not after.
@@ -26,7 +26,7 @@ class Lease:
         self._why: Interrupted | None = None
 
     def renewed(self, at: float) -> None:
-        """The database gave a new lease; `at`: monotonic time just before it was asked."""
+        """The database has renewed the lease; `at`: monotonic time just before it was asked."""
         self._until = at + self._lease_s
 
     def end(self, why: Interrupted) -> None:

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Takes claims, keeps their leases, and gives them to threads.
+"""Claims notifications, renews their leases, and hands them to threads.
 
 Invariant: a lease is renewed only while a thread of this engine works on its
-claim; what nobody works on is left to whoever claims next.
+claim; what no thread works on is left to whoever claims next.
 """
 
 import logging
@@ -18,7 +18,7 @@ from hacore.db import claims
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.engine.lease import Lease
-from hacore.errors import DatabaseUnavailable, HacoreError, Interrupted, LeaseLost
+from hacore.errors import DatabaseUnavailable, Interrupted, LeaseLost
 
 LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 #: One part in so many of max_concurrent_recoveries is kept for host failures.
 _KEPT_FOR_HOSTS = 4
-_STOPPED = "The engine is being stopped."
+_STOPPED = "The engine is stopping."
 
 
 class Queue:
@@ -64,29 +64,32 @@ class Queue:
     # ------------------------------------------------------------- claims
 
     def wake(self) -> None:
-        """Look for due notifications now."""
+        """Claim due notifications now, without waiting for the next poll."""
         self._woken.set()
 
     def run(self) -> None:
         """Claim until `stop`; the body of a thread."""
-        away = False
+        available = True
         while not self._stopping:
             self._woken.clear()
             try:
                 self._release_orphans()
                 while not self._stopping and self.claim_one():
                     pass
-                away = False
+                available = True
             except DatabaseUnavailable as exc:
-                if not away:
-                    LOG.warning("%s; looking again every poll interval", exc)
-                away = True
+                if available:
+                    LOG.warning("%s; retrying every %g s", exc, self._conf.claim_poll_interval)
+                available = False
             except Exception:  # the top of a thread that must not end
-                LOG.exception("looking for notifications broke; going on")
+                LOG.exception(
+                    "Unexpected exception while claiming notifications; retrying in %g s",
+                    self._conf.claim_poll_interval,
+                )
             self._clock.wait(self._woken, self._conf.claim_poll_interval)
 
     def claim_one(self) -> bool:
-        """Claim a notification and have it worked on; False when none is due, or no room."""
+        """Claim a notification and start its recovery; False when none is due, or no room."""
         with self._lock:
             room = self._conf.max_concurrent_recoveries - len(self._active)
         if room <= 0:
@@ -104,7 +107,7 @@ class Queue:
             return False
         lease = Lease(self._clock, self._conf.claim_lease, asked)
         with self._lock:
-            self._active[claim.uuid, claim.attempt] = lease
+            self._active[claim.uuid, claim.number] = lease
             self._idle.clear()
             if self._stopping:
                 lease.end(Interrupted(_STOPPED))
@@ -112,7 +115,7 @@ class Queue:
         try:
             self._submit(self._work, claim, lease)
         except Exception:  # as "can't start new thread", where the system has no more of them
-            LOG.exception("notification %s: no thread for it; released", claim.uuid)
+            LOG.exception("notification %s: failed to start a thread; released", claim.uuid)
             with self._lock:
                 self._orphans.append(claim)
             self._has_ended(claim)
@@ -124,33 +127,39 @@ class Queue:
         try:
             self._recover(claim, lease)
         except DatabaseUnavailable as exc:
-            LOG.warning("notification %s: left until the database is back: %s", claim.uuid, exc)
+            LOG.warning(
+                "notification %s: interrupted: %s; released once the database is available",
+                claim.uuid,
+                exc,
+            )
             with self._lock:
                 self._orphans.append(claim)
-        except HacoreError:
-            LOG.exception("notification %s: left as it is", claim.uuid)
         except Exception:  # the top of a thread
-            LOG.exception("notification %s: the engine broke; left as it is", claim.uuid)
+            LOG.exception(
+                "notification %s: unexpected exception in the recovery; its claim is taken over "
+                "once the lease has expired",
+                claim.uuid,
+            )
         finally:
             self._has_ended(claim)
             self._woken.set()  # room for another, or the same subject's next
 
     def _has_ended(self, claim: Claim) -> None:
-        """Nobody works on the claim any more: its lease is not renewed."""
+        """No thread works on the claim any more: its lease is not renewed."""
         metrics.RECOVERIES.labels(claim.type).dec()
         with self._lock:
-            self._active.pop((claim.uuid, claim.attempt), None)
+            self._active.pop((claim.uuid, claim.number), None)
             if not self._active:
                 self._idle.set()
 
     def _release_orphans(self) -> None:
-        """Give back what could not be given back while the database was away."""
+        """Release what could not be released while the database was unavailable."""
         while self._orphans:
             claim = self._orphans[0]
             try:
-                claims.release(self._db, claim, "The database was away.")
+                claims.release(self._db, claim, "The database was unavailable.")
             except LeaseLost:
-                LOG.info("notification %s: taken over or ended meanwhile", claim.uuid)
+                LOG.info("notification %s: taken over or ended in the meantime", claim.uuid)
             with self._lock:
                 self._orphans.remove(claim)
 
@@ -166,13 +175,15 @@ class Queue:
             try:
                 self.renew()
             except DatabaseUnavailable as exc:
-                LOG.warning("leases not renewed: %s", exc)
+                LOG.warning("Failed to renew the leases: %s; retrying in %g s", exc, interval_s)
             except Exception:  # the top of a thread that must not end
-                LOG.exception("renewing the leases broke; going on")
+                LOG.exception(
+                    "Unexpected exception while renewing the leases; retrying in %g s", interval_s
+                )
             alive()
 
     def renew(self) -> None:
-        """Renew the leases of all that is worked on; end those that were taken over."""
+        """Renew the leases of all claims that are worked on; end those that were taken over."""
         with self._lock:
             active = dict(self._active)
         if not active:

@@ -7,22 +7,19 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from oslo_config import cfg
 from taskflow import engines
 from taskflow import exceptions as taskflow_exc
 
-from hacore.clock import Clock
 from hacore.db import claims, moves, recoveries
 from hacore.db.claims import Claim
-from hacore.db.engine import Database
-from hacore.engine.evacuation import Evacuation, Pool
+from hacore.engine import log_context, outcome
+from hacore.engine.cleanup import clean_up, give_back_unused
+from hacore.engine.context import EngineContext, RecoveryContext
 from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
-from hacore.engine.remains import clear_up, give_back_unused
+from hacore.engine.outcome import Outcome
 from hacore.engine.reserved import ReservedHosts
 from hacore.engine.steps import Steps
-from hacore.engine.tracing import RecoveryContext, TracedPool
-from hacore.engine.window import Window
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
@@ -36,7 +33,6 @@ from hacore.errors import (
     TransientNovaError,
 )
 from hacore.events import Events, Facts
-from hacore.nova import Nova
 from hacore.states import (
     MoveStatus,
     NotificationStatus,
@@ -45,9 +41,6 @@ from hacore.states import (
     StepState,
     VmState,
 )
-from hacore.tasks.base import Recovery
-from hacore.tasks.instance import StopInstanceTask
-from hacore.tasks.watching import Watcher
 
 LOG = logging.getLogger(__name__)
 
@@ -59,92 +52,64 @@ _INSTANCE_FAILURES = frozenset(
         ("QEMU_GUEST_AGENT_ERROR", "STOPPED_FAILED"),
     }
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a recovery ended, and the sentence that says why."""
-
-    status: NotificationStatus
-    message: str
-    counts: bool = True  #: among max_recovery_attempts
+#: Flows by recovery method: the next one where the one before left something.
+_HOST_FLOWS = {
+    RecoveryMethod.AUTO: ("host-auto",),
+    RecoveryMethod.RESERVED_HOST: ("host-rh",),
+    RecoveryMethod.AUTO_PRIORITY: ("host-auto", "host-rh"),
+    RecoveryMethod.RH_PRIORITY: ("host-rh", "host-auto"),
+}
+#: The name of hacore.tasks.instance.StopInstanceTask in the history.
+_STOP_STEP = "StopInstanceTask"
 
 
 class Recoverer:
-    """Recovers from what a claimed notification tells; used by many threads.
+    """Recovers from the failures that notifications report; used by many threads.
 
-    :param released: called when a claim was given back because the engine stops.
+    :param released: called when a claim was released because the engine stops.
     """
 
     def __init__(
         self,
-        conf: cfg.ConfigOpts,
-        db: Database,
-        nova: Nova,
-        clock: Clock,
+        engine: EngineContext,
         flows: Flows,
-        calls: Pool,
         events: Events | None = None,
         released: Callable[[], None] = lambda: None,
     ) -> None:
-        self._conf = conf
-        self._db = db
-        self._nova = nova
-        self._clock = clock
+        self._engine = engine
+        self._conf = engine.conf
+        self._db = engine.db
         self._flows = flows
-        self._calls = TracedPool(calls)
         self._events = events or Events()
         self._released = released
-        self._window = Window(conf.verify_interval)
-        self._watcher = Watcher(clock, conf.verify_interval)
 
     def recover(self, claim: Claim, lease: Lease) -> None:
         """Do everything for `claim`, and end or release it."""
-        RecoveryContext(claim)
-        recovery = Recovery(
-            claim,
-            conf=self._conf,
-            db=self._db,
-            nova=self._nova.bound(lease, claim.request_id),
-            clock=self._clock,
-            guard=lease,
-            evacuate=self._evacuate,
-            watcher=self._watcher,
-        )
-        told = self._events.start("notification.process", _facts(claim))
+        log_context.enter(claim)
+        context = RecoveryContext(self._engine, claim, lease)
+        processing = self._events.start("notification.process", _facts(claim))
         try:
-            outcome = self._cleared_up(recovery, self._outcome(recovery))
-            status = claims.finish(
-                self._db,
-                claim,
-                outcome.status,
-                outcome.message,
-                max_attempts=self._conf.max_recovery_attempts,
-                counts=outcome.counts,
-                retry_after_s=self._conf.process_unfinished_notifications_interval,
-            )
-            if status in (NotificationStatus.ERROR, NotificationStatus.FAILED):
-                failure = RecoveryFailed(outcome.message)
-                told.error(failure, status=status, message=outcome.message)
+            reached = self._cleaned_up(context, self._outcome(context))
+            ending = outcome.end(self._conf, self._db, claim, reached)
+            if ending.status in (NotificationStatus.ERROR, NotificationStatus.FAILED):
+                failure = RecoveryFailed(reached.message)
+                processing.error(failure, status=ending.status, message=reached.message)
             else:
-                told.end(status=status, message=outcome.message)
+                processing.end(status=ending.status, message=reached.message)
         except LeaseLost as exc:
-            LOG.warning("notification %s: stopped working on it: %s", claim.uuid, exc)
+            LOG.warning("notification %s: recovery interrupted: %s", claim.uuid, exc)
         except Interrupted as exc:
             claims.release(self._db, claim, str(exc))
             self._released()
 
-    def _evacuate(self, recovery: Recovery, step: str, target: str | None) -> None:
-        Evacuation(self._calls, self._window, recovery, step, target).run()
-
-    def _outcome(self, recovery: Recovery) -> Outcome:
-        claim = recovery.claim
+    def _outcome(self, context: RecoveryContext) -> Outcome:
+        claim = context.claim
         try:
             if claim.expired:
                 return self._expired()
             if not claim.segment_enabled:
                 raise RecoveryIgnored(f"Segment {claim.segment_name} is disabled.")
-            return _RECOVER[claim.type](self, recovery)
+            return self._recover(context)
         except RecoverySkipped as exc:
             return Outcome(NotificationStatus.FINISHED, str(exc))
         except RecoveryIgnored as exc:
@@ -153,82 +118,92 @@ class Recoverer:
             raise
         except HacoreError as exc:
             return Outcome(NotificationStatus.ERROR, _sentence(str(exc)))
-        except Exception as exc:  # a step may be anybody's, and raise anything
-            LOG.exception("notification %s: a step broke", claim.uuid)
-            return Outcome(NotificationStatus.ERROR, f"A step broke: {type(exc).__name__}: {exc}.")
+        except Exception as exc:  # an operator's own task may raise anything
+            LOG.exception("notification %s: unhandled exception in a task", claim.uuid)
+            return Outcome(
+                NotificationStatus.ERROR,
+                f"Unhandled exception in a task: {type(exc).__name__}: {exc}.",
+            )
+
+    def _recover(self, context: RecoveryContext) -> Outcome:
+        match context.claim.type:
+            case NotificationType.COMPUTE_HOST:
+                return self._host(context)
+            case NotificationType.VM:
+                return self._instance(context)
+            case NotificationType.PROCESS:
+                return self._process(context)
 
     def _expired(self) -> Outcome:
         return Outcome(
             NotificationStatus.FAILED,
-            f"Not recovered within {self._conf.notifications_expired_interval} s "
-            "(notifications_expired_interval); given up.",
+            f"Expired: not recovered within {self._conf.notifications_expired_interval} s "
+            "(notifications_expired_interval).",
         )
 
-    def _cleared_up(self, recovery: Recovery, outcome: Outcome) -> Outcome:
-        """Return `outcome` once nothing is left half-done; while Nova is away, another one."""
-        failures = recovery.claim.failures + 1
-        tried_again = (
-            outcome.status == NotificationStatus.ERROR
-            and failures < self._conf.max_recovery_attempts
-        )
-        if outcome.status == NotificationStatus.FINISHED:
-            give_back_unused(recovery)
-        if outcome.status == NotificationStatus.FINISHED or tried_again:
-            return outcome
+    def _cleaned_up(self, context: RecoveryContext, reached: Outcome) -> Outcome:
+        """Return `reached` once nothing is left half-done; without Nova, one that is retried."""
+        if reached.status == NotificationStatus.FINISHED:
+            give_back_unused(context)
+            return reached
+        if outcome.is_retried(self._conf, context.claim, reached):
+            return reached
         try:
-            clear_up(recovery)
+            clean_up(context)
         except TransientNovaError as exc:
-            message = f"{outcome.message} It cannot end like this yet: {exc}."
+            message = f"{reached.message} Cleanup failed: {_sentence(str(exc))}"
             return Outcome(NotificationStatus.ERROR, message, counts=False)
         except NovaError as exc:
-            if str(exc).partition(" (Request-ID")[0] not in outcome.message:
-                return dataclasses.replace(outcome, message=f"{outcome.message} {exc}.")
-        return outcome
+            if str(exc).partition(" (Request-ID")[0] not in reached.message:
+                return dataclasses.replace(
+                    reached, message=f"{reached.message} {_sentence(str(exc))}"
+                )
+        return reached
 
     # ------------------------------------------------------------ by type
 
-    def _process(self, recovery: Recovery) -> Outcome:
-        claim = recovery.claim
+    def _process(self, context: RecoveryContext) -> Outcome:
+        claim = context.claim
         event, name = claim.payload.get("event"), claim.payload.get("process_name")
         if event == "STARTED":
-            raise RecoverySkipped(f"Process {name} started; there is nothing to do.")
+            raise RecoverySkipped(f"Process {name} has started: nothing to do.")
         if event != "STOPPED":
             raise RecoveryIgnored(f"No recovery is defined for process event {event}.")
         recoveries.begin_maintenance(self._db, claim)
-        self._run("process", recovery, {"process_name": name})
+        self._run("process", context, {"process_name": name})
         return Outcome(
             NotificationStatus.FINISHED, f"{name} on {claim.host_name} is disabled in Nova."
         )
 
-    def _instance(self, recovery: Recovery) -> Outcome:
-        claim = recovery.claim
+    def _instance(self, context: RecoveryContext) -> Outcome:
+        claim = context.claim
         what = claim.payload.get("event"), claim.payload.get("vir_domain_event")
         if what not in _INSTANCE_FAILURES:
             raise RecoveryIgnored(f"No recovery is defined for VM event {what[0]}, {what[1]}.")
         # clients write it in either case, and some without dashes
         instance_uuid = str(uuid.UUID(claim.payload["instance_uuid"]))
-        absorbed_by = moves.taken_care_of(self._db, instance_uuid, claim)
-        if absorbed_by and not _was_stopped_since(recovery, instance_uuid):
+        absorbed_by = moves.absorbed_by(self._db, instance_uuid, claim)
+        if absorbed_by and not _was_stopped_since(context, instance_uuid):
             raise RecoveryIgnored(
-                f"Host recovery {absorbed_by} took care of instance {instance_uuid}."
+                f"Instance {instance_uuid} is recovered by host recovery {absorbed_by}."
             )
-        self._run("instance", recovery, {"instance_uuid": instance_uuid})
+        self._run("instance", context, {"instance_uuid": instance_uuid})
         return Outcome(NotificationStatus.FINISHED, f"Instance {instance_uuid} was restarted.")
 
-    def _host(self, recovery: Recovery) -> Outcome:
-        claim = recovery.claim
+    def _host(self, context: RecoveryContext) -> Outcome:
+        claim = context.claim
         event, host_status = claim.payload.get("event"), claim.payload.get("host_status")
         if event == "STARTED":
-            raise RecoverySkipped(f"Host {claim.host_name} started; there is nothing to do.")
+            raise RecoverySkipped(f"Host {claim.host_name} has started: nothing to do.")
         if event != "STOPPED":
             raise RecoveryIgnored(f"No recovery is defined for host event {event}.")
         if host_status != "NORMAL":
             raise RecoveryIgnored(
-                f"The monitor is not sure (host_status {host_status}, not NORMAL): host "
-                f"{claim.host_name} may be alive."
+                f"host_status of host {claim.host_name} is {host_status}, expected NORMAL: the "
+                "host may still be running."
             )
         recoveries.begin_maintenance(self._db, claim)
-        self._evacuate_host(recovery)
+        self._evacuate_host(context)
         recoveries.keep_maintenance(self._db, claim)
         rows = moves.all_of(self._db, claim.uuid)
         done = sum(row.status == MoveStatus.SUCCEEDED for row in rows)
@@ -236,24 +211,24 @@ class Recoverer:
             NotificationStatus.FINISHED, f"{done} evacuated, {len(rows) - done} skipped."
         )
 
-    def _evacuate_host(self, recovery: Recovery) -> None:
+    def _evacuate_host(self, context: RecoveryContext) -> None:
         """Run the flows of the segment's recovery method, until one has moved all."""
-        kinds = _HOST_FLOWS[recovery.claim.recovery_method]
+        kinds = _HOST_FLOWS[context.claim.recovery_method]
         before = ""
         for number, kind in enumerate(kinds, 1):
             try:
                 if kind == "host-rh":
-                    self._run(kind, recovery, {}, ReservedHosts(recovery))
+                    self._run(kind, context, {}, ReservedHosts(context))
                 else:
-                    self._run(kind, recovery, {})
+                    self._run(kind, context, {})
             except RecoveryFailed as exc:
-                rest = moves.all_of(self._db, recovery.claim.uuid)
+                rest = moves.all_of(self._db, context.claim.uuid)
                 if number == len(kinds) and before and before not in str(exc):
                     raise RecoveryFailed(f"{before} {exc}") from exc
                 if number == len(kinds) or not rest:
                     raise  # nothing was prepared: another flow would fail the same way
                 before = str(exc)
-                recovery.tell(f"{exc} Going on with the next method, {kinds[number]}.")
+                context.note(f"{exc} Continuing with the next method, {kinds[number]}.")
             else:
                 return
 
@@ -262,13 +237,13 @@ class Recoverer:
     def _run(
         self,
         kind: str,
-        recovery: Recovery,
+        context: RecoveryContext,
         extra: dict[str, Any],
         main_retry: ReservedHosts | None = None,
     ) -> None:
         """Run a flow to its end.  Raises what a step raised, or Interrupted."""
-        claim = recovery.claim
-        flow = self._flows.build(kind, recovery, recovery.nova, main_retry)
+        claim = context.claim
+        flow = self._flows.build(kind, context, context.nova, main_retry)
         store = {
             "notification_uuid": claim.uuid,
             "host_name": claim.host_name,
@@ -276,7 +251,7 @@ class Recoverer:
             **extra,
         }
         engine = engines.load(flow, engine="serial", store=store)
-        steps = Steps(recovery, engine, list(tasks_of(flow)))
+        steps = Steps(context, engine, list(tasks_of(flow)))
         try:
             engine.run()
         except taskflow_exc.WrappedFailure as exc:
@@ -286,28 +261,28 @@ class Recoverer:
             raise steps.interrupted
 
 
-def _was_stopped_since(recovery: Recovery, instance_uuid: str) -> bool:
-    """Whether a stop of the engine before has come after the host recovery moved the instance.
+def _was_stopped_since(context: RecoveryContext, instance_uuid: str) -> bool:
+    """Whether a stop of an earlier claim came after the host recovery moved the instance.
 
     Returns when none can come any more.
     """
-    if not recovery.reached(StopInstanceTask.__name__, StepState.RUNNING):
+    if not context.reached(_STOP_STEP, StepState.RUNNING):
         return False
-    recovery.outwait_earlier_claims()
+    context.outwait_earlier_claims()
     try:
-        instance = recovery.nova.instance(instance_uuid)
+        instance = context.nova.instance(instance_uuid)
     except NovaNotFound:
         return False
     return instance.vm_state == VmState.STOPPED
 
 
 def _sentence(text: str) -> str:
-    """End it with a full stop: what Nova says often has none, and more is to follow."""
+    """Return the text with a full stop: Nova's messages often have none, and more may follow."""
     return text if text.endswith(".") else f"{text}."
 
 
 def _facts(claim: Claim) -> Facts:
-    """What events say of a notification under recovery."""
+    """Return what events say of a notification under recovery."""
     return {
         "id": claim.id,
         "notification_uuid": claim.uuid,
@@ -317,18 +292,3 @@ def _facts(claim: Claim) -> Facts:
         "payload": claim.payload,
         "status": NotificationStatus.RUNNING,
     }
-
-
-#: Flows by recovery method: the next one where the one before left something.
-_HOST_FLOWS = {
-    RecoveryMethod.AUTO: ("host-auto",),
-    RecoveryMethod.RESERVED_HOST: ("host-rh",),
-    RecoveryMethod.AUTO_PRIORITY: ("host-auto", "host-rh"),
-    RecoveryMethod.RH_PRIORITY: ("host-rh", "host-auto"),
-}
-
-_RECOVER: dict[NotificationType, Callable[[Recoverer, Recovery], Outcome]] = {
-    NotificationType.PROCESS: Recoverer._process,  # noqa: SLF001 - this module's own
-    NotificationType.VM: Recoverer._instance,  # noqa: SLF001
-    NotificationType.COMPUTE_HOST: Recoverer._host,  # noqa: SLF001
-}

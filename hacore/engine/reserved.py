@@ -7,9 +7,9 @@ from taskflow import retry
 from taskflow.types import failure as taskflow_failure
 
 from hacore.db import moves, reserved
+from hacore.engine.context import RecoveryContext
 from hacore.errors import DatabaseUnavailable, Interrupted, NovaError, RecoveryFailed
 from hacore.nova import Service
-from hacore.tasks.base import Recovery
 
 
 class ReservedHosts(retry.Retry):
@@ -22,47 +22,47 @@ class ReservedHosts(retry.Retry):
 
     default_provides = "reserved_host"
 
-    def __init__(self, recovery: Recovery) -> None:
+    def __init__(self, context: RecoveryContext) -> None:
         super().__init__(name="reserved-hosts")
-        self._recovery = recovery
+        self._context = context
         self._enabled: dict[str, Service] = {}  #: as they were before
 
     def execute(self, history: Any, **_kwargs: Any) -> str:
         """Take the next reserved host and make it ready.  Raises RecoveryFailed when none is."""
-        recovery = self._recovery
+        context = self._context
         tried = [name for name in history.provided_iter() if name]
         while True:
-            name = reserved.take(recovery.db, recovery.claim, tried)
+            name = reserved.take(context.db, context.claim, tried)
             if name is None:
                 raise RecoveryFailed(
                     " ".join(
                         [
-                            f"No reserved host is free in segment {recovery.claim.segment_name}",
+                            f"No reserved host is free in segment {context.claim.segment_name}",
                             f"(tried: {', '.join(tried) or 'none'}).",
                             *_reasons(history),
                         ]
                     )
                 )
-            service = recovery.nova.service(name)
+            service = context.nova.service(name)
             if service is not None and service.up:
                 self._make_ready(service)
                 return name
-            recovery.tell(f"Reserved host {name} is down in Nova; it is not used.")
-            reserved.give_back(recovery.db, recovery.claim, name)
+            context.note(f"Nova shows reserved host {name} as down; skipped it.")
+            reserved.give_back(context.db, context.claim, name)
             tried.append(name)
 
     def _make_ready(self, service: Service) -> None:
-        recovery = self._recovery
-        if recovery.conf.host_failure.add_reserved_host_to_aggregate:
-            for aggregate in recovery.nova.aggregates():
+        context = self._context
+        if context.conf.host_failure.add_reserved_host_to_aggregate:
+            for aggregate in context.nova.aggregates():
                 members = aggregate.hosts
-                if recovery.claim.host_name in members and service.host not in members:
-                    recovery.nova.add_to_aggregate(aggregate, service.host)
-                    recovery.tell(f"Added {service.host} to aggregate {aggregate.name}.")
+                if context.claim.host_name in members and service.host not in members:
+                    context.nova.add_to_aggregate(aggregate, service.host)
+                    context.note(f"Added {service.host} to aggregate {aggregate.name}.")
         if not service.enabled:
-            recovery.nova.enable_service(service)
+            context.nova.enable_service(service)
             self._enabled[service.host] = service
-        recovery.tell(f"Reserved host {service.host} takes the instances.")
+        context.note(f"Evacuating to reserved host {service.host}.")
 
     def on_failure(self, history: Any, *_args: Any, **_kwargs: Any) -> str:
         """Another round, where the failure is one that another host may not have."""
@@ -75,21 +75,23 @@ class ReservedHosts(retry.Retry):
             if isinstance(failure, taskflow_failure.Failure)
         ]
         if any(isinstance(cause, Interrupted | DatabaseUnavailable) for cause in causes):
-            return str(retry.REVERT)  # instances are on their way there: the next claim goes on
+            return str(retry.REVERT)  # instances are on their way there: the next claim continues
         self._give_back(name)
         helps = all(isinstance(cause, RecoveryFailed | NovaError) for cause in causes)
         return str(retry.RETRY if helps else retry.REVERT)
 
     def _give_back(self, name: str) -> None:
-        recovery, service = self._recovery, self._enabled.pop(name, None)
-        rows = moves.all_of(recovery.db, recovery.claim.uuid)
+        context, service = self._context, self._enabled.pop(name, None)
+        rows = moves.all_of(context.db, context.claim.uuid)
         if service is not None and not any(row.dest_host == name for row in rows):
             reason = service.disabled_reason or "Reserved host."
             try:  # before anybody else can take it
-                recovery.nova.disable_service(service, reason)
+                context.nova.disable_service(service, reason)
             except NovaError as exc:
-                recovery.tell(f"Reserved host {name} was not used and stays enabled in Nova: {exc}")
-        reserved.give_back(recovery.db, recovery.claim, name)
+                context.note(
+                    f"Reserved host {name} was not used, and could not be disabled again: {exc}"
+                )
+        reserved.give_back(context.db, context.claim, name)
 
 
 def _reasons(history: Any) -> list[str]:

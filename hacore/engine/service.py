@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The engine as a service: what it is made of, when it is ready, how it stops."""
+"""The engine as a service: its parts, when it is ready, how it stops."""
 
 import logging
 import threading
@@ -13,10 +13,11 @@ from hacore.clock import Clock
 from hacore.db import services
 from hacore.db.engine import Database
 from hacore.db.services import Presence
+from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
-from hacore.engine.login import stay_logged_in
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
+from hacore.engine.token_refresh import refresh_token
 from hacore.nova import Nova
 from hacore.rpc import WakeListener, Waker
 
@@ -29,7 +30,7 @@ _CALL_THREADS = 64
 class Engine:
     """One engine.  Makes threads and connections in `start`, never before: daemons fork.
 
-    :param notify: tells systemd (``READY=1`` and so on).
+    :param notify: sends a state to systemd (``READY=1`` and so on).
     """
 
     def __init__(self, conf: cfg.ConfigOpts, clock: Clock, notify: Callable[[str], None]) -> None:
@@ -39,7 +40,7 @@ class Engine:
         self._queue: Queue | None = None
 
     def start(self) -> None:
-        """Begin to claim and to recover."""
+        """Start claiming and recovering."""
         conf = self._conf
         self._db = Database(conf.database)
         self._presence = Presence(self._db, "hacore-engine", conf.host, conf.claim_lease)
@@ -47,7 +48,7 @@ class Engine:
         owner = self._presence.name
         self._presence.beat()
         for name in services.release_claims_of_the_dead(self._db, "hacore-engine"):
-            LOG.info("engine %s of this machine has died; its claims are released", name)
+            LOG.info("engine %s on this host has died; released its claims", name)
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")
@@ -55,12 +56,8 @@ class Engine:
         self._stopped = threading.Event()
         nova = Nova(conf, clock=self._clock)
         recoverer = Recoverer(
-            conf,
-            self._db,
-            nova,
-            self._clock,
+            EngineContext(conf, self._db, nova, self._clock, self._calls),
             Flows(conf),
-            self._calls,
             self._events,
             self._waker.wake,  # the other engines: this one claims no more
         )
@@ -76,9 +73,9 @@ class Engine:
                 daemon=True,
             ),
             threading.Thread(
-                target=stay_logged_in,
+                target=refresh_token,
                 args=(nova, self._clock, self._stopped),
-                name="login",
+                name="token",
                 daemon=True,
             ),
         ]
@@ -94,16 +91,20 @@ class Engine:
         self._notify("WATCHDOG=1")
 
     def stop(self) -> None:
-        """Interrupt all recoveries, release their claims, end; another engine continues."""
+        """Interrupt all recoveries and release their claims: another engine continues."""
         queue, self._queue = self._queue, None
         if queue is None:
             return
         self._notify("STOPPING=1")
-        LOG.info("engine is stopping")
+        LOG.info("engine is stopping: interrupting its recoveries")
         self._stopped.set()
         ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
-            LOG.warning("some recoveries did not stop in time; their leases will run out")
+            LOG.warning(
+                "Timed out after %g s waiting for recoveries to stop; other engines take them over "
+                "once their leases have expired",
+                self._conf.graceful_shutdown_timeout,
+            )
         self._listener.stop()
         self._waker.stop()
         self._events.stop()

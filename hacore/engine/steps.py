@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How the steps of a flow go: what taskflow tells of them is written down."""
+"""Records how the steps of a flow go, as taskflow reports it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from taskflow.types import failure as taskflow_failure
 from taskflow.types import notifier
 
 from hacore import metrics
+from hacore.engine.context import RecoveryContext
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
@@ -18,10 +19,9 @@ from hacore.errors import (
     RecoverySkipped,
 )
 from hacore.states import StepState
-from hacore.tasks.base import Recovery, Task
 
-#: taskflow's states of an atom that are told, as ours.
-_TOLD = {
+#: taskflow's states of an atom that are recorded, as ours.
+_RECORDED = {
     taskflow_states.RUNNING: StepState.RUNNING,
     taskflow_states.SUCCESS: StepState.SUCCESS,
     taskflow_states.FAILURE: StepState.FAILURE,
@@ -33,7 +33,7 @@ _UNDONE = frozenset({StepState.REVERTED, StepState.REVERT_FAILURE})
 
 
 class Steps:
-    """Listens to an engine of taskflow, and stops it where nothing can be written down.
+    """Listens to an engine of taskflow, and stops it where nothing can be recorded.
 
     A step that was interrupted has not failed: the flow is suspended then, so
     that taskflow does not revert what was done.
@@ -43,8 +43,8 @@ class Steps:
     :ivar failure: what the last step raised that failed.
     """
 
-    def __init__(self, recovery: Recovery, engine: Any, tasks: list[Any]) -> None:
-        self._recovery = recovery
+    def __init__(self, context: RecoveryContext, engine: Any, tasks: list[Any]) -> None:
+        self._context = context
         self._engine = engine
         self._undoable = {task.name for task in tasks if _reverts(task)}
         self._begun = 0.0
@@ -52,14 +52,14 @@ class Steps:
         self.failure: Exception | None = None
         engine.atom_notifier.register(notifier.Notifier.ANY, self._changed)
         for task in tasks:
-            self._hold(task)
-            if not isinstance(task, Task):  # ours tell by themselves
+            self._block_if_interrupted(task)
+            if not getattr(task, "records_progress", False):
                 task.notifier.register(taskflow_task.EVENT_UPDATE_PROGRESS, self._progress(task))
 
     def _changed(self, state: str, details: dict[str, Any]) -> None:
         """An atom of the flow is in `state` now."""
-        told = _TOLD.get(state)
-        if told is None or self.interrupted is not None:
+        recorded = _RECORDED.get(state)
+        if recorded is None or self.interrupted is not None:
             return
         result = details.get("result")
         message = None
@@ -69,19 +69,19 @@ class Steps:
                 return
             message, self.failure = result.exception_str, result.exception
             if isinstance(self.failure, RecoverySkipped | RecoveryIgnored):
-                told = StepState.SUCCESS  # it has found out that there is nothing to do
-        progress = 1.0 if told == StepState.SUCCESS else None
+                recorded = StepState.SUCCESS  # it has found that there is nothing to do
+        progress = 1.0 if recorded == StepState.SUCCESS else None
         try:
-            # of a retry there is nothing to tell, nor of an undoing that undoes nothing
+            # a retry has nothing to record, nor has a revert that reverts nothing
             name = details.get("task_name")
-            if name is not None and (told not in _UNDONE or name in self._undoable):
-                self._measure(name, told)
-                self._recovery.record(name, message, progress, told)
+            if name is not None and (recorded not in _UNDONE or name in self._undoable):
+                self._measure(name, recorded)
+                self._context.record(name, message, progress, recorded)
         except (Interrupted, DatabaseUnavailable) as exc:  # taskflow swallows what it calls raises
             self._interrupt(exc)
 
     def _measure(self, step: str, state: StepState) -> None:
-        now = self._recovery.clock.monotonic()
+        now = self._context.clock.monotonic()
         if state == StepState.RUNNING:
             self._begun = now
         elif state not in _UNDONE:
@@ -91,10 +91,10 @@ class Steps:
         self.interrupted = why
         self._engine.suspend()
 
-    def _hold(self, task: Any) -> None:
-        """Keep `task` from being done where it could not be noted that it begins.
+    def _block_if_interrupted(self, task: Any) -> None:
+        """Keep `task` from running where its beginning could not be recorded.
 
-        A suspended flow still does the step that is next.
+        A suspended flow still runs the task that is next.
         """
         pre_execute = task.pre_execute
 
@@ -109,7 +109,7 @@ class Steps:
         """Return what to call when `task` updates its progress."""
 
         def changed(_event: str, details: dict[str, Any]) -> None:
-            self._recovery.record(task.name, None, float(details["progress"]))
+            self._context.record(task.name, None, float(details["progress"]))
 
         return changed
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How many evacuations to have in flight, found out while they fly.
+"""How many evacuations to have in flight, learned while they run.
 
 More in flight than Nova works on only wait in its queues, and every customer
 waits for the last one; fewer leave it idle.  As TCP Vegas does, the window
@@ -22,35 +22,35 @@ LOG = logging.getLogger(__name__)
 
 #: Good for a small Nova (measured: 6 to 20 in flight make 50 evacuations equally
 #: fast, 6 bring each one back soonest), and a few rounds from a large one's.
-START = 6.0
+INITIAL_LIMIT = 6.0
 #: Evacuations that may wait in Nova: enough to keep it busy between two polls...
-FEW = 2.0
+ALPHA = 2.0
 #: ...and no more than this.
-MANY = 3.5
-#: The least time is forgotten by so much per verdict: Nova may have changed.
-_FORGET = 1.002
+BETA = 3.5
+#: The least time grows by this factor per verdict: Nova may have changed.
+_BASELINE_DECAY = 1.002
 #: Weight of the newest time in the average: evacuations differ among themselves.
-_NEWEST = 0.2
+_NEWEST_WEIGHT = 0.2
 #: Verdicts before the average means something.
-_FIRST = 3
+_MIN_VERDICTS = 3
 #: Seconds that an evacuation is taken to last until some have ended.
-_UNKNOWN_S = 3.0
-#: As many may start together; others follow one by one.
-_TOGETHER = 3
+_INITIAL_S = 3.0
+#: As many may start at once; others follow one by one.
+_START_BURST = 3
 
 
 class Window:
     """The window of one engine; used by the threads of all its recoveries.
 
-    :param interval_s: between two looks at Nova, at least: by half of it, on
-        average, a verdict is seen late, which is no waiting of Nova's.  Where looks
+    :param interval_s: between two polls of Nova, at least: by half of it, on
+        average, a verdict is seen late, which is not time that Nova needed.  Where polls
         are rarer, the rest counts as waiting.
     """
 
     def __init__(self, interval_s: float) -> None:
         self._lock = threading.Lock()
         self._late_s = interval_s / 2
-        self._size = START
+        self._size = INITIAL_LIMIT
         self._least_s: float | None = None
         self._usual_s: float | None = None
         self._verdicts = 0
@@ -101,9 +101,9 @@ class Window:
 
     def _start_at(self, now: float) -> float:
         """Return when the one just taken may start: with a few others, or one by one."""
-        taking_s = self._least_s if self._least_s is not None else _UNKNOWN_S
+        taking_s = self._least_s if self._least_s is not None else _INITIAL_S
         apart_s = taking_s / self._size
-        start = max(self._next_start, now - (_TOGETHER - 1) * apart_s)
+        start = max(self._next_start, now - (_START_BURST - 1) * apart_s)
         # shares may be more than the window: no start waits for long
         self._next_start = min(start + apart_s, now + taking_s / 2)
         return max(start, now)
@@ -114,7 +114,7 @@ class Window:
             self._in_flight += 1
 
     def give_back(self) -> None:
-        """One in flight has come to an end, in whichever way."""
+        """One in flight has ended, in whichever way."""
         with self._lock:
             self._in_flight -= 1
 
@@ -126,24 +126,24 @@ class Window:
         with self._lock:
             seconds = max(seconds - self._late_s, 0.001)
             usual = self._usual_s if self._usual_s is not None else seconds
-            self._usual_s = usual = usual + _NEWEST * (seconds - usual)
+            self._usual_s = usual = usual + _NEWEST_WEIGHT * (seconds - usual)
             self._verdicts += 1
-            if self._verdicts < _FIRST:
+            if self._verdicts < _MIN_VERDICTS:
                 return
-            least = usual if self._least_s is None else min(self._least_s * _FORGET, usual)
+            least = usual if self._least_s is None else min(self._least_s * _BASELINE_DECAY, usual)
             self._least_s = least
             # shorter than it may be seen late: perhaps no waiting at all
             waiting = max(0.0, usual - least - self._late_s)
             queued = self._size * waiting / (usual + self._late_s)
             was = self._size
-            if queued < FEW and self._limits:
+            if queued < ALPHA and self._limits:
                 self._size += 1.0  # doubles in the time of one evacuation
-            elif queued > MANY:
-                self._size -= (queued - MANY) / self._size
+            elif queued > BETA:
+                self._size -= (queued - BETA) / self._size
             self._size = min(max(self._size, 1.0), float(most * max(1, self._recoveries)))
         if int(was) != int(self._size):
             LOG.debug(
-                "window %d: evacuations take %.1f s, at least %.1f s, %.1f are queued",
+                "evacuation window %d: evacuations take %.1f s, at least %.1f s, %.1f are queued",
                 self._size,
                 usual,
                 least,
@@ -154,4 +154,4 @@ class Window:
         """Nova answers that it is busy, or with errors: have half as many in flight."""
         with self._lock:
             self._size = max(1.0, self._size / 2)
-        LOG.info("window %d: Nova is overloaded", self._size)
+        LOG.info("Nova is overloaded; evacuation window halved to %d", self._size)

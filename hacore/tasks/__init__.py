@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The steps of recoveries, one class each, found by their entry points.
+"""The tasks of recoveries, one class each; the engine finds them through entry points.
 
-A step may run twice: each reads Nova before it acts.
+A task may run twice: each reads Nova before it acts.
 """

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Steps of the recovery of a failed host."""
+"""Tasks of the recovery of a failed host."""
 
 from collections.abc import Iterable
 
@@ -8,10 +8,11 @@ from oslo_utils import strutils
 from hacore.db import moves, recoveries
 from hacore.db.models import Move
 from hacore.db.moves import Plan
+from hacore.engine.cleanup import restore_host
 from hacore.errors import RecoveryFailed, RecoverySkipped
-from hacore.nova import EVACUATED, NOT_EVACUATED, Instance, Service
+from hacore.nova import EVACUATED, NOT_EVACUATED, Instance
 from hacore.states import MoveStatus, VmState
-from hacore.tasks.base import Recovery, Task
+from hacore.tasks.base import ComputeServiceTask, Task
 
 #: What Nova can evacuate, some of it after a reset of the state.
 _MOVABLE = frozenset(
@@ -29,62 +30,47 @@ _DELETING = frozenset({"deleting", "soft-deleting"})
 _PRIORITY_KEY = "HA_Priority"
 
 
-class DisableComputeServiceTask(Task):
-    """Disable the compute service of the host and wait until Nova holds it for down."""
+class DisableComputeServiceTask(ComputeServiceTask):
+    """Disable the compute service of the host and wait until Nova reports it as down."""
 
     def execute(self, host_name: str, fenced: bool = False) -> None:
-        """Go on only when Nova itself says that the host is down.
+        """Return only when Nova itself says that the host is down.
 
         :param fenced: True where an earlier step has proved that the host is off.
         """
-        service = self._service(host_name)
+        service = self.compute_service(host_name)
         options = self.context.conf.host_failure
         if service.enabled:
             recoveries.mark_service_disabled(self.context.db, self.context.claim, True)
             self.novaclient.disable_service(service, options.service_disable_reason)
             done = f"Disabled nova-compute on {host_name}"
         else:
-            done = f"nova-compute on {host_name} is disabled already"
-        self.update_details(f"{done}; waiting until Nova sees it as down.", 0.3)
+            done = f"nova-compute on {host_name} is already disabled"
+        self.update_details(f"{done}; waiting until Nova reports it as down.", 0.3)
         forced = options.force_down == "always" or (
             options.force_down == "after_fencing" and fenced
         )
         if forced and not service.forced_down:
             self.novaclient.force_down(service)
-            self.update_details(f"Told Nova that nova-compute on {host_name} is down.", 0.6)
+            self.update_details(f"Forced down nova-compute on {host_name}.", 0.6)
         timeout_s = self.context.conf.wait_period_after_service_update
-        down = self.context.poll(lambda: None if self._service(host_name).up else True, timeout_s)
+        down = self.context.poll(
+            lambda: None if self.compute_service(host_name).up else True, timeout_s
+        )
         if not down:
-            undo(self.context, service)
+            restore_host(self.context, service)
             rows = moves.all_of(self.context.db, self.context.claim.uuid)
             begun = (MoveStatus.ONGOING, MoveStatus.SUCCEEDED)
             more = "more " if any(row.status in begun for row in rows) else ""
             raise RecoveryFailed(
-                f"Nova still sees nova-compute on {host_name} as up after {timeout_s} s; nothing "
-                f"{more}was evacuated."
+                f"Nova still reports nova-compute on {host_name} as up after {timeout_s} s; "
+                f"nothing {more}was evacuated."
             )
-        self.update_details(f"Nova sees nova-compute on {host_name} as down.", 1.0)
-
-    def _service(self, host_name: str) -> Service:
-        service = self.novaclient.service(host_name)
-        if service is None:  # a wrong name, and not a host to be kept off maintenance
-            recoveries.end_maintenance(self.context.db, self.context.claim)
-            raise RecoveryFailed(f"Nova knows no nova-compute service on host {host_name}.")
-        return service
-
-
-def undo(recovery: Recovery, service: Service) -> None:
-    """Give a host that lives back what this recovery took from it, in whichever attempt."""
-    db, claim = recovery.db, recovery.claim
-    if recoveries.disabled_service(db, claim):
-        recovery.nova.enable_service(service)
-        recoveries.mark_service_disabled(db, claim, False)
-        recovery.tell(f"Enabled nova-compute on {service.host} again.")
-    recoveries.end_maintenance(db, claim)
+        self.update_details(f"Nova reports nova-compute on {host_name} as down.", 1.0)
 
 
 class PrepareHAEnabledInstancesTask(Task):
-    """Write down which instances are to be moved, in which order, and which not."""
+    """Record which instances are to be evacuated, in which order, and which are skipped."""
 
     default_provides = "instance_list"
 
@@ -94,7 +80,7 @@ class PrepareHAEnabledInstancesTask(Task):
         newest: dict[str, int] = {}
         for migration in self.novaclient.evacuations_from(host_name):
             uuid = migration.instance_uuid
-            # one that is under way, whoever began it, is for this recovery to watch
+            # one that is under way, whoever began it, is for this recovery to follow
             if migration.status in EVACUATED | NOT_EVACUATED:
                 newest[uuid] = max(newest.get(uuid, 0), migration.id)
         plans = [
@@ -112,7 +98,7 @@ class PrepareHAEnabledInstancesTask(Task):
         wanted = [row.instance_uuid for row in rows if row.status != MoveStatus.IGNORED]
         if not wanted:
             skipped = f" {len(rows)} were skipped." if rows else ""
-            raise RecoverySkipped(f"There is no instance to evacuate on {host_name}.{skipped}")
+            raise RecoverySkipped(f"No instances to evacuate on {host_name}.{skipped}")
         moved = sum(row.status == MoveStatus.SUCCEEDED for row in rows)
         before = f" ({moved} already evacuated)" if moved else ""
         self.update_details(
@@ -145,7 +131,7 @@ class PrepareHAEnabledInstancesTask(Task):
         ):
             return "The instance is being deleted."
         if instance.vm_state == VmState.BUILDING:
-            return "The instance was still being built."
+            return "The instance was being built."
         if instance.vm_state not in _MOVABLE:
             return f"Nova does not evacuate an instance that is {instance.vm_state}."
         if instance.vm_state == VmState.ERROR and options.ignore_instances_in_error_state:
@@ -175,16 +161,13 @@ class EvacuateInstancesTask(Task):
 
         :param reserved_host: where to; None lets Nova choose.
         """
-        where = f"to {reserved_host}" if reserved_host else "to where Nova chooses"
+        where = f"to {reserved_host}" if reserved_host else "to hosts that Nova chooses"
         self.update_details(f"Evacuating the instances of {host_name} {where}.", 0)
-        self.context.evacuate(self.name, reserved_host)
-        rows = moves.all_of(self.context.db, self.context.claim.uuid)
-        failed = [row for row in rows if row.status == MoveStatus.FAILED]
+        failed = self.context.evacuate(self.name, reserved_host)
         if failed:
-            first = failed[0]
             raise RecoveryFailed(
                 f"{len(failed)} of {len(instance_list)} instances could not be evacuated: "
-                f"{_names(failed)}. The first one: {first.message}"
+                f"{_names([move for move, _ in failed])}. The first one: {failed[0][1]}"
             )
         self.update_details(f"All instances of {host_name} are evacuated.", 1.0)
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Steps of the recovery of a crashed instance."""
+"""Tasks of the recovery of a crashed instance."""
 
 from oslo_utils import strutils
 
@@ -22,7 +22,7 @@ class _InstanceTask(Task):
     def instance(self, uuid: str, after: float | None = None) -> Instance:
         """Read it; one that Nova no longer has ends the recovery, finished.
 
-        :param after: share a look at its host with others, if it is not older (monotonic).
+        :param after: a list of its host may be shared that is not older than this (monotonic).
         """
         try:
             if after is None:
@@ -30,9 +30,11 @@ class _InstanceTask(Task):
             else:
                 instance = self.context.look(uuid, self.context.claim.host_name, after)
         except NovaNotFound as exc:
-            raise RecoverySkipped(f"Instance {uuid} is gone.") from exc
+            raise RecoverySkipped(f"Instance {uuid} no longer exists.") from exc
         if instance.vm_state in _GONE:
-            raise RecoverySkipped(f"Instance {uuid} is gone (vm_state {instance.vm_state}).")
+            raise RecoverySkipped(
+                f"Instance {uuid} no longer exists (vm_state {instance.vm_state})."
+            )
         return instance
 
     def wait_for_state(self, uuid: str, vm_state: str, timeout_s: float) -> None:
@@ -49,25 +51,30 @@ class _InstanceTask(Task):
         self.wait_until(
             probe,
             timeout_s,
-            lambda: f"Instance {uuid} did not become {vm_state} within {timeout_s:g} s ({last}).",
+            lambda: (
+                f"Timed out after {timeout_s:g} s waiting for instance {uuid} to be {vm_state} "
+                f"({last})."
+            ),
         )
 
 
 class StopInstanceTask(_InstanceTask):
-    """Stop what is left of the instance."""
+    """Stop the instance, so that it can be started again."""
 
     def execute(self, instance_uuid: str) -> None:
-        """Stop it and see it stopped; skip an instance that is not ours to restart."""
+        """Stop it and wait until it is stopped; skip one that is not to be restarted."""
         stopped_before = self.context.reached(self.name, StepState.SUCCESS)
         if not stopped_before and self.context.reached(self.name, StepState.RUNNING):
-            # a stop of the engine before that is on its way must not come after the start, nor
+            # a stop of an earlier claim that is on its way must not come after the start, nor
             # after a recovery that leaves the instance alone
             self.context.outwait_earlier_claims()
         instance = self.instance(instance_uuid)
         self._check_wanted(instance)
         if stopped_before:
             # an engine that died after this step may have started it already
-            self.update_details(f"Instance {instance_uuid} had been stopped before.", 1.0)
+            self.update_details(
+                f"Instance {instance_uuid} was already stopped by an earlier claim.", 1.0
+            )
             return
         if instance.vm_state == VmState.RESIZED:
             self.novaclient.reset_state(instance_uuid, VmState.ACTIVE)
@@ -86,11 +93,11 @@ class StopInstanceTask(_InstanceTask):
             instance.metadata.get(key)
         ):
             raise RecoverySkipped(
-                f"Instance {instance.uuid} is not HA-enabled (no metadata {key}=True), skipped."
+                f"Skipped: instance {instance.uuid} is not HA-enabled (no metadata {key}=True)."
             )
         if instance.vm_state in _LEFT_ALONE:
             raise RecoveryIgnored(
-                f"Instance {instance.uuid} is {instance.vm_state} and is left alone."
+                f"Instance {instance.uuid} is {instance.vm_state}, and is not restarted."
             )
 
     def _stop(self, uuid: str) -> None:
@@ -112,7 +119,9 @@ class StartInstanceTask(_InstanceTask):
         if instance.vm_state == VmState.ACTIVE and self.context.reached(
             self.name, StepState.RUNNING
         ):
-            self.update_details(f"Instance {instance_uuid} had been started before.", 1.0)
+            self.update_details(
+                f"Instance {instance_uuid} was already started by an earlier claim.", 1.0
+            )
             return
         if instance.vm_state != VmState.STOPPED:
             raise RecoveryFailed(
@@ -129,7 +138,7 @@ class StartInstanceTask(_InstanceTask):
 
 
 class ConfirmInstanceActiveTask(_InstanceTask):
-    """See the instance active."""
+    """Wait until the instance is active."""
 
     def execute(self, instance_uuid: str) -> None:
         """Poll until it is, or fail."""

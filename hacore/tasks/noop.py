@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""A step that does nothing."""
+"""A task that does nothing."""
 
 from hacore.tasks.base import Task
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from hacore.db import claims, recoveries
 from hacore.db.engine import Database
-from hacore.db.models import Event, Notification
+from hacore.db.models import HistoryEntry, Notification
 from hacore.errors import LeaseLost
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -36,7 +36,7 @@ def test_a_new_notification_is_claimed_once(db: Database) -> None:
     notification = factories.notification(db, host, request_id="req-1")
     claimed = claim(db)
     assert claimed is not None
-    assert (claimed.uuid, claimed.attempt, claimed.owner) == (notification.uuid, 1, "a")
+    assert (claimed.uuid, claimed.number, claimed.owner) == (notification.uuid, 1, "a")
     assert (claimed.host_name, claimed.request_id) == ("compute1", "req-1")
     assert read(db, notification.uuid).status == Status.RUNNING
     assert claim(db, "b") is None
@@ -48,12 +48,13 @@ def test_a_lease_that_ended_is_taken_over_and_the_old_owner_is_fenced(db: Databa
     new = claim(db, "b")
     assert old is not None
     assert new is not None
-    assert (new.uuid, new.attempt) == (old.uuid, 2)
+    assert (new.uuid, new.number) == (old.uuid, 2)
     with pytest.raises(LeaseLost):
         claims.finish(db, old, Status.FINISHED, "late")
     with pytest.raises(LeaseLost):
         claims.release(db, old, "late")
-    assert claims.finish(db, new, Status.FINISHED, "done") == Status.FINISHED
+    claims.finish(db, new, Status.FINISHED, "done")
+    assert read(db, new.uuid).status == Status.FINISHED
     assert read(db, new.uuid).message == "done"
 
 
@@ -71,7 +72,7 @@ def test_the_age_of_the_oldest_due(db: Database) -> None:
     assert claimed is not None
     assert again is not None
     assert again.uuid == claimed.uuid
-    claims.finish(db, again, Status.ERROR, "x", max_attempts=2, retry_after_s=-1200)
+    claims.finish(db, again, Status.ERROR, "x", failed=True, retry_after_s=-1200)
     assert claims.oldest_due_s(db) == pytest.approx(1200, abs=60)
 
 
@@ -138,7 +139,7 @@ def test_an_instance_waits_while_its_host_is_to_be_recovered(db: Database) -> No
     assert claimed is not None
     assert claimed.uuid == failure.uuid
     assert claim(db) is None
-    claims.finish(db, claimed, Status.ERROR, "x", max_attempts=3, retry_after_s=100)
+    claims.finish(db, claimed, Status.ERROR, "x", failed=True, retry_after_s=100)
     assert claim(db) is None, "the host recovery waits for its retry"
     with db.write() as session:
         session.execute(sa.update(Notification).values(retry_at=db.now(session)))
@@ -157,25 +158,24 @@ def test_instances_of_one_host_side_by_side(db: Database) -> None:
     assert len({c.uuid for c in (claim(db), claim(db), claim(db)) if c}) == 3
 
 
-def test_an_error_is_retried_when_its_time_has_come_and_failed_in_the_end(db: Database) -> None:
+def test_an_error_is_due_when_its_time_has_come_and_a_failure_is_not(db: Database) -> None:
     notification = factories.notification(db, factories.host(db))
-    for attempt in (1, 2):
+    for number, ending in ((1, Status.ERROR), (2, Status.FAILED)):
         claimed = claim(db)
         assert claimed is not None
-        assert claimed.attempt == attempt
-        ended = claims.finish(db, claimed, Status.ERROR, "no", max_attempts=2, retry_after_s=0)
-    assert ended == Status.FAILED
+        assert (claimed.number, claimed.failed_attempts) == (number, number - 1)
+        retry_after_s = 0 if ending == Status.ERROR else None
+        claims.finish(db, claimed, ending, "no", failed=True, retry_after_s=retry_after_s)
     assert claim(db) is None
     row = read(db, notification.uuid)
-    assert row.status == Status.FAILED
-    assert row.message == "no Given up after 2 attempts."
+    assert (row.status, row.message, row.failed_attempts) == (Status.FAILED, "no", 2)
 
 
 def test_an_error_is_not_due_before_its_time(db: Database) -> None:
     factories.notification(db, factories.host(db))
     claimed = claim(db)
     assert claimed is not None
-    claims.finish(db, claimed, Status.ERROR, "no", max_attempts=2, retry_after_s=1000)
+    claims.finish(db, claimed, Status.ERROR, "no", failed=True, retry_after_s=1000)
     assert claim(db) is None
 
 
@@ -188,7 +188,7 @@ def test_renewing_keeps_what_is_worked_on_and_nothing_else(db: Database) -> None
     with db.write() as session:
         session.execute(sa.update(Notification).values(lease_until=db.now(session)))
     held = claims.renew(db, "a", {worked_on.uuid}, LEASE_S)
-    assert held == {(worked_on.uuid, worked_on.attempt)}
+    assert held == {(worked_on.uuid, worked_on.number)}
     taken = claim(db, "b")
     assert taken is not None
     assert taken.uuid == left.uuid
@@ -203,7 +203,7 @@ def test_a_released_claim_is_due_at_once(db: Database) -> None:
     claims.release(db, claimed, "stopping")
     again = claim(db, "b")
     assert again is not None
-    assert again.attempt == 2
+    assert again.number == 2
 
 
 def test_an_old_notification_is_claimed_as_expired(db: Database) -> None:
@@ -214,7 +214,7 @@ def test_an_old_notification_is_claimed_as_expired(db: Database) -> None:
     assert claimed.expired
 
 
-def test_every_transition_is_one_event(db: Database) -> None:
+def test_every_transition_is_one_line_of_history(db: Database) -> None:
     factories.notification(db, factories.host(db))
     claimed = claim(db, "a", lease_s=-1)
     taken = claim(db, "b")
@@ -222,7 +222,7 @@ def test_every_transition_is_one_event(db: Database) -> None:
     assert taken is not None
     claims.finish(db, taken, Status.FINISHED, "done")
     with db.read() as session:
-        messages = session.scalars(sa.select(Event.message).order_by(Event.id)).all()
+        messages = session.scalars(sa.select(HistoryEntry.message).order_by(HistoryEntry.id)).all()
     assert messages == [
         "Claimed by a (claim 1).",
         "Taken over by b (claim 2).",

@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import claims, interventions, moves, recoveries, reserved, stories
+from hacore.db import claims, interventions, moves, recoveries, recovery_history, reserved
 from hacore.db.engine import Database
 from hacore.db.models import Host, Notification
 from hacore.errors import Conflict, LeaseLost, NotificationNotFound
@@ -28,15 +28,15 @@ def claim(db: Database, owner: str = "a", lease_s: float = 60) -> claims.Claim:
 def failed(db: Database) -> Notification:
     """A host recovery that was given up after its third attempt, the others having been retried."""
     row: Notification = factories.notification(db, factories.host(db))
-    for _ in range(3):
-        taken = claim(db)
-        claims.finish(db, taken, Status.ERROR, "It broke.", max_attempts=3)
+    for _ in range(2):
+        claims.finish(db, claim(db), Status.ERROR, "It failed.", failed=True, retry_after_s=0)
+    claims.finish(db, claim(db), Status.FAILED, "It failed.", failed=True)
     assert read(db, row.uuid).status == Status.FAILED
     return row
 
 
 def read(db: Database, uuid: str) -> Notification:
-    return stories.read(db, uuid).notification
+    return recovery_history.read(db, uuid).notification
 
 
 def change(db: Database, uuid: str, **values: object) -> None:
@@ -45,7 +45,7 @@ def change(db: Database, uuid: str, **values: object) -> None:
 
 
 def told(db: Database, uuid: str) -> list[str]:
-    return [event.message for event in stories.read(db, uuid).events if event.message]
+    return [entry.message for entry in recovery_history.read(db, uuid).entries if entry.message]
 
 
 # -------------------------------------------------------------------- retry
@@ -56,22 +56,23 @@ def test_a_failed_recovery_is_claimed_again_with_all_its_attempts(db: Database) 
     assert claims.claim(db, "a", 60, DAY_S) is None
     interventions.try_again(db, row.uuid, "alice", DAY_S)
     shown = read(db, row.uuid)
-    assert (shown.status, shown.failures) == (Status.ERROR, 0)
+    assert (shown.status, shown.failed_attempts) == (Status.ERROR, 0)
     assert shown.message is not None
-    assert shown.message.startswith("To be tried again: alice wants it. Before: It broke.")
+    assert shown.message.startswith("To be tried again: alice wants it. Before: It failed.")
     taken = claim(db)
-    assert (taken.uuid, taken.attempt) == (row.uuid, 4)
-    assert claims.finish(db, taken, Status.ERROR, "Again.", max_attempts=3) == Status.ERROR
+    assert (taken.uuid, taken.number) == (row.uuid, 4)
+    claims.finish(db, taken, Status.ERROR, "Again.", failed=True, retry_after_s=0)
+    assert read(db, row.uuid).failed_attempts == 1
     assert "alice wants it tried again." in told(db, row.uuid)
 
 
 def test_one_in_error_is_not_waited_for(db: Database) -> None:
     row = factories.notification(db, factories.host(db))
-    claims.finish(db, claim(db), Status.ERROR, "It broke.", max_attempts=3, retry_after_s=3600)
+    claims.finish(db, claim(db), Status.ERROR, "It failed.", failed=True, retry_after_s=3600)
     assert claims.claim(db, "a", 60, DAY_S) is None
     interventions.try_again(db, row.uuid, "alice", DAY_S)
     assert claim(db).uuid == row.uuid
-    assert read(db, row.uuid).failures == 1
+    assert read(db, row.uuid).failed_attempts == 1
 
 
 def test_nothing_that_an_expired_recovery_reached_counts_for_the_retry(db: Database) -> None:
@@ -106,7 +107,8 @@ def test_nothing_is_done_to_what_is_being_worked_on(db: Database, do: str) -> No
         f"Notification {row.uuid} is being worked on by controller1:4711:abc (its lease runs until "
         "T UTC, unless it is renewed); stop that engine first, or wait."
     )
-    assert claims.finish(db, taken, Status.FINISHED, "done") == Status.FINISHED
+    claims.finish(db, taken, Status.FINISHED, "done")
+    assert read(db, row.uuid).status == Status.FINISHED
 
 
 def act(db: Database, do: str, uuid: str) -> None:
@@ -164,7 +166,7 @@ def test_what_nobody_works_on_is_ended_with_name_and_reason(db: Database, state:
     if state != "new":
         taken = claim(db, lease_s=-1 if state == "lease over" else 60)
     if state == "error":
-        claims.finish(db, taken, Status.ERROR, "It broke.", max_attempts=3)
+        claims.finish(db, taken, Status.ERROR, "It failed.", failed=True, retry_after_s=0)
     if state == "released":
         claims.release(db, taken, "The engine stops.")
     assert interventions.abandon(db, row.uuid, "alice", "the host was sold") == []
@@ -220,7 +222,9 @@ def half_done(db: Database) -> tuple[Notification, dict[str, str]]:
     moves.end(db, taken, made[0], MoveStatus.SUCCEEDED, step="evacuate", dest_host="compute2")
     past = taken.created_at - datetime.timedelta(seconds=1)
     change(db, row.uuid, lease_until=past)
-    return row, {move.instance_uuid: move.status for move in stories.read(db, row.uuid).moves}
+    return row, {
+        move.instance_uuid: move.status for move in recovery_history.read(db, row.uuid).moves
+    }
 
 
 def test_all_that_is_left_is_told_with_its_remedy(db: Database) -> None:
@@ -267,7 +271,7 @@ def test_all_that_is_left_is_told_with_its_remedy(db: Database) -> None:
 def test_no_move_of_an_abandoned_recovery_seems_to_go_on(db: Database) -> None:
     row, _ = half_done(db)
     interventions.abandon(db, row.uuid, "alice", "because")
-    shown = {move.instance_uuid: move for move in stories.read(db, row.uuid).moves}
+    shown = {move.instance_uuid: move for move in recovery_history.read(db, row.uuid).moves}
     assert {uuid: move.status for uuid, move in shown.items()} == {
         "i-1": "succeeded", "i-2": "failed", "i-3": "failed", "i-4": "failed"
     }  # fmt: skip
@@ -277,7 +281,7 @@ def test_no_move_of_an_abandoned_recovery_seems_to_go_on(db: Database) -> None:
     later = factories.notification(
         db, host_of(db, "compute1"), type="VM", payload={"instance_uuid": "i-4"}
     )
-    assert moves.taken_care_of(db, "i-4", claim(db)) is None
+    assert moves.absorbed_by(db, "i-4", claim(db)) is None
     assert later.uuid != row.uuid
 
 
@@ -308,7 +312,7 @@ def test_the_list_is_filtered_and_the_newest_is_first(db: Database) -> None:
     claims.finish(db, claim(db), Status.FINISHED, "done")
 
     def uuids(**filters: object) -> list[str]:
-        return [row.uuid for row in stories.list_(db, **filters)]  # type: ignore[arg-type]
+        return [row.uuid for row in recovery_history.list_(db, **filters)]  # type: ignore[arg-type]
 
     assert uuids() == [new.uuid, other.uuid, old.uuid]
     assert uuids(limit=2) == [new.uuid, other.uuid]

@@ -418,5 +418,5 @@ def test_notifications_are_shown(db: Database, source: str) -> None:
     take(db, source)
     found = notifications.list_(db, {"type": "COMPUTE_HOST"}, PAGE)
     assert [row.status for row in found] == ["ignored", "finished", "failed"]
-    _, details = notifications.get_with_details(db, found[1].uuid)
-    assert details == []
+    _, history = notifications.get_with_history(db, found[1].uuid)
+    assert history == []

@@ -72,7 +72,7 @@ def test_what_is_stored(db: Database, host: Host) -> None:
     assert found.generated_time == GENERATED
     assert found.payload == STOPPED
     assert (found.source_host_uuid, found.segment_uuid) == (host.uuid, host.segment_uuid)
-    assert (found.request_id, found.attempt, found.owner) == ("req-1", 0, None)
+    assert (found.request_id, found.claim_number, found.owner) == ("req-1", 0, None)
     assert abs((found.created_at - datetime.datetime.now(datetime.UTC)).total_seconds()) < 60
 
 

@@ -1,12 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""recovery_workflow_details, from event rows."""
+"""recovery_workflow_details, from history rows."""
 
 import datetime
 from typing import Any
 
+from hacore.api import recovery_details
 from hacore.db import notifications
 from hacore.db.engine import Database
-from hacore.db.models import Event
+from hacore.db.models import HistoryEntry, Notification
 from tests import factories
 
 START = datetime.datetime(2026, 1, 1, 12, 0, 0, 5000, tzinfo=datetime.UTC)
@@ -14,13 +15,17 @@ START = datetime.datetime(2026, 1, 1, 12, 0, 0, 5000, tzinfo=datetime.UTC)
 Row = tuple[int, str | None, str | None, float | None, str | None]
 
 
+def shown(db: Database, notification: Notification) -> list[dict[str, Any]]:
+    return recovery_details.serialize(notifications.get_with_history(db, notification.uuid)[1])
+
+
 def details(db: Database, rows: list[Row]) -> list[dict[str, Any]]:
     notification = factories.notification(db, factories.host(db))
     with db.write() as session:
         for number, (attempt, step, state, progress, message) in enumerate(rows):
-            event = Event(
+            event = HistoryEntry(
                 notification_uuid=notification.uuid,
-                attempt=attempt,
+                claim_number=attempt,
                 step=step,
                 state=state,
                 progress=progress,
@@ -29,7 +34,7 @@ def details(db: Database, rows: list[Row]) -> list[dict[str, Any]]:
             )
             session.add(event)
             session.flush()
-    return notifications.get_with_details(db, notification.uuid)[1]
+    return shown(db, notification)
 
 
 def test_no_recovery_yet(db: Database) -> None:
@@ -111,14 +116,14 @@ def test_other_notifications_stay_out(db: Database) -> None:
     mine = factories.notification(db, host)
     with db.write() as session:
         session.add(
-            Event(
+            HistoryEntry(
                 notification_uuid=other.uuid,
-                attempt=1,
+                claim_number=1,
                 step="a",
                 state="SUCCESS",
                 created_at=START,
             )
         )
 
-    assert notifications.get_with_details(db, mine.uuid)[1] == []
-    assert len(notifications.get_with_details(db, other.uuid)[1]) == 1
+    assert shown(db, mine) == []
+    assert len(shown(db, other)) == 1

@@ -193,7 +193,7 @@ def test_the_claims_of_a_dead_engine_of_this_machine_are_due_at_once(
     assert seen(db) == [("hacore-engine", "controller1", False)]
     taken = claims.claim(db, "another", 60, 86400)
     assert taken is not None
-    assert taken.attempt == 2
+    assert taken.number == 2
 
 
 @pytest.mark.parametrize(

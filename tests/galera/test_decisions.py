@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from hacore.db import claims, hosts, notifications, recoveries, reserved, schema, segments
 from hacore.db.engine import Database, retry
-from hacore.db.models import Event, Host, Notification, Segment
+from hacore.db.models import HistoryEntry, Host, Notification, Segment
 from hacore.errors import (
     DatabaseUnavailable,
     Duplicate,
@@ -208,7 +208,7 @@ def test_an_engine_whose_claim_was_taken_over(nodes_of_database: Nodes) -> None:
     assert_refused(nodes, lambda: recoveries.record(nodes.here, old, "step", message="late"))
     nodes.meet()
     with nodes.here.read() as session:
-        assert "late" not in session.scalars(sa.select(Event.message)).all()
+        assert "late" not in session.scalars(sa.select(HistoryEntry.message)).all()
 
 
 def test_a_reserved_host_that_is_taken(nodes_of_database: Nodes) -> None:

@@ -133,7 +133,7 @@ def test_a_step_is_not_installed(operator: Operator) -> None:
     )
     (detail,) = wrongs(operator).values()
     assert detail.startswith(
-        "[taskflow_driver_recovery_flows] process_failure_recovery_tasks: there is no task 'fence'"
+        "[taskflow_driver_recovery_flows] process_failure_recovery_tasks: unknown task 'fence'"
     )
 
 

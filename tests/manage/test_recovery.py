@@ -32,7 +32,7 @@ def claim(db: Database, owner: str = "controller1:4711:abc", lease_s: float = 60
 
 def given_up(db: Database, name: str = "compute1") -> Notification:
     row: Notification = factories.notification(db, factories.host(db, name))
-    claims.finish(db, claim(db), Status.ERROR, "It broke.")
+    claims.finish(db, claim(db), Status.FAILED, "It failed. Given up after 1 attempt.", failed=True)
     return row
 
 
@@ -50,7 +50,7 @@ def test_the_list_shows_and_filters(operator: Operator, db: Database) -> None:
         "status": "failed",
         "attempts": 1,
         "owner": None,
-        "message": "It broke. Given up after 1 attempt.",
+        "message": "It failed. Given up after 1 attempt.",
     }
     for filters, wanted in (
         (("--status", "failed"), broken),

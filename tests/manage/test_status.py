@@ -67,7 +67,7 @@ def test_a_step_is_gone(operator: Operator) -> None:
     )
     result, details = check(operator)["Recovery flows"]
     assert result == FAILURE
-    assert "there is no task 'fence' (in pre)" in details
+    assert "unknown task 'fence' (in pre)" in details
 
 
 def test_a_value_is_not_allowed_any_more(operator: Operator) -> None:

@@ -97,5 +97,5 @@ def test_the_steps_run(api: Hacore) -> None:
     said = [detail["message"] for step in steps for detail in step["progress_details"]]
     assert "compute1 is off." in said
     # what the step provided reached the next one
-    assert "Told Nova that nova-compute on compute1 is down." in said
+    assert "Forced down nova-compute on compute1." in said
     assert [move["status"] for move in api.moves(uuid)] == ["succeeded", "succeeded"]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from hacore.api import recovery_details
 from hacore.db import hosts, notifications, segments
 from hacore.errors import HacoreError
 from hacore.states import NotificationType
@@ -260,7 +261,8 @@ class Director:
 
     def show(self, name: str) -> None:
         def read() -> None:
-            row, steps = notifications.get_with_details(self._stage.db, self.notifications[name])
+            row, entries = notifications.get_with_history(self._stage.db, self.notifications[name])
+            steps = recovery_details.serialize(entries)
             lines = [f"a person reads {name}: {row.status}: {row.message or ''}".rstrip(": ")]
             lines += [f"  {step['name']} {step['state']} {step['progress']}" for step in steps]
             self._stage.log.line("\n".join(lines))

@@ -350,7 +350,9 @@ class Checks:
         row = self.rows["notifications"][sent.claim[0]]
         # what is given up half-way is left stopped by a call in time as by a late one
         message = row["message"] or ""
-        kept = row["type"] == "VM" and ("was restarted" in message or "took care" in message)
+        kept = row["type"] == "VM" and (
+            "was restarted" in message or "recovered by host" in message
+        )
         undoes = sent.action == "lock" or (sent.action == "os-stop" and kept)
         if undoes and row["status"] in ENDED:
             self.broken(

@@ -3,6 +3,7 @@
 
 import contextlib
 import datetime
+import functools
 import random
 from typing import Any
 
@@ -12,31 +13,19 @@ from oslo_config import cfg
 from hacore import events, processes
 from hacore.db import services
 from hacore.db.models import Service
+from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
+from hacore.engine.listing_cache import ListingCache
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova
-from hacore.tasks.watching import _Listing
 from tests.schedules.actors import Actors, Lock, Pool
 from tests.schedules.doors import Doors, WatchedDatabase, Wire
 from tests.schedules.plans import Plan
 from tests.world import World
 
 _BINARY = "hacore-engine"
-
-
-class _Listings(dict[str, _Listing]):
-    """Listings of hosts whose locks wait in simulated time."""
-
-    def __init__(self, clock: Actors) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def setdefault(self, host: str, _new: Any = None) -> _Listing:
-        if host not in self:
-            self[host] = _Listing(Lock(self._clock))  # type: ignore[arg-type]
-        return self[host]
 
 
 class WatchedWorld(World):
@@ -58,22 +47,19 @@ class WatchedWorld(World):
         nova = Nova(self.conf, clock=clock, rng=random.Random(engine), http=Wire(self.rest, doors))
         # no look at the environment and ~/.netrc for each request
         nova._session.session.trust_env = False
-        # held while a token is fetched, and while a host's instances are listed
+        # held while a token is fetched
         nova._session.auth._lock = Lock(clock)
-        recoverer = Recoverer(
-            self.conf,
-            self.db,
-            nova,
-            clock,
-            self._flows,
-            Pool(clock, engine),
-            events.Events(),
-            self.wake if self._wakes else lambda: None,
+        context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine))
+        # a lock is held while a host is listed: who waits for it waits in simulated time
+        context.listings = ListingCache(
+            clock, self.conf.verify_interval, functools.partial(Lock, clock)
         )
-        recoverer._watcher._listings = _Listings(clock)
+        recoverer = Recoverer(
+            context, self._flows, events.Events(), self.wake if self._wakes else lambda: None
+        )
 
         def submit(body: Any, claim: Any, lease: Any) -> None:
-            clock.spawn_for((claim.uuid, claim.attempt), engine, body, claim, lease)
+            clock.spawn_for((claim.uuid, claim.number), engine, body, claim, lease)
 
         queue = Queue(self.conf, self.db, clock, engine, submit, recoverer.recover)
         clock.spawn(engine, queue.run)

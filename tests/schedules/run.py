@@ -92,7 +92,7 @@ class _Broken(logging.Handler):
         self._told = told
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and "broke" in record.msg:
+        if record.exc_info and "exception" in record.msg:
             error = record.exc_info[1]
             self._told(f"{record.getMessage()}: {type(error).__name__}: {error}")
 

@@ -20,8 +20,8 @@ FLOWS = "taskflow_driver_recovery_flows"
 KNOWN = (
     "confirm_compute_node_disabled_task, confirm_instance_active_task, disable_compute_node_task, "
     "disable_compute_service_task, evacuate_instances_task, no_op, "
-    "prepare_HA_enabled_instances_task, start_instance_task, stop_instance_task; those of other "
-    "packages are looked for in the groups of [DEFAULT] task_namespaces"
+    "prepare_HA_enabled_instances_task, start_instance_task, stop_instance_task; tasks of other "
+    "packages must be in an entry-point group that [DEFAULT] task_namespaces lists"
 )
 
 
@@ -164,15 +164,15 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-engine",
             {FLOWS: {"process_failure_recovery_tasks": "pre:['disable_compute_nod_task']"}},
-            f"[{FLOWS}] process_failure_recovery_tasks: there is no task "
-            f"'disable_compute_nod_task' (in pre); known are {KNOWN}.",
+            f"[{FLOWS}] process_failure_recovery_tasks: unknown task "
+            f"'disable_compute_nod_task' (in pre); known tasks are {KNOWN}.",
             id="unknown task",
         ),
         pytest.param(
             "hacore-engine",
             {FLOWS: {"process_failure_recovery_tasks": "before:['no_op']"}},
-            f"[{FLOWS}] process_failure_recovery_tasks: 'before' is no phase; there are pre, "
-            "main, post.",
+            f"[{FLOWS}] process_failure_recovery_tasks: unknown phase 'before'; "
+            "valid phases are pre, main, post.",
             id="unknown phase",
         ),
         pytest.param(
@@ -186,8 +186,8 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-engine",
             {FLOWS: {"instance_failure_recovery_tasks": "pre:['stop_instance_task',main:[]"}},
-            f"[{FLOWS}] instance_failure_recovery_tasks: there is no task 'main:[' (in pre); "
-            f"known are {KNOWN}.",
+            f"[{FLOWS}] instance_failure_recovery_tasks: unknown task 'main:[' (in pre); "
+            f"known tasks are {KNOWN}.",
             id="bracket forgotten",
         ),
         pytest.param(

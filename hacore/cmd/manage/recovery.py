@@ -13,10 +13,10 @@ from oslo_config import cfg
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
 from hacore.cmd.manage import output
-from hacore.db import interventions, stories
+from hacore.db import interventions, recovery_history
 from hacore.db.interventions import Leftover
-from hacore.db.models import Event, Move, Notification
-from hacore.db.stories import Story
+from hacore.db.models import HistoryEntry, Move, Notification
+from hacore.db.recovery_history import RecoveryHistory
 from hacore.states import NotificationStatus
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _operator() -> str:
 
 def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.usable_database(conf) as db:
-        found = stories.list_(
+        found = recovery_history.list_(
             db, statuses=arguments.status, host=arguments.host, limit=arguments.limit
         )
     output.show(arguments.format, [_summary(row) for row in found], _COLUMNS)
@@ -77,7 +77,7 @@ def _summary(row: Notification) -> dict[str, Any]:
         "host": row.host.name,
         "status": row.status,
         "came_in": row.created_at,
-        "attempts": row.attempt,
+        "attempts": row.claim_number,
         "owner": _owner(row),
         "message": row.message,
     }
@@ -90,20 +90,20 @@ def _owner(row: Notification) -> str | None:
 
 def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.usable_database(conf) as db:
-        story = stories.read(db, arguments.uuid)
+        story = recovery_history.read(db, arguments.uuid)
         left = interventions.leftovers(db, arguments.uuid)
     parts: dict[str, Any] = {
         "recovery": _facts(story),
-        "steps": _steps(story.events),
+        "steps": _steps(story.entries),
         "moves": [_move(move) for move in story.moves],
-        "events": [_event(event) for event in story.events],
+        "events": [_event(event) for event in story.entries],
     }
     if not _is_held(story):
         parts["left_behind"] = _left(left)
     output.show_all(arguments.format, parts)
 
 
-def _facts(story: Story) -> dict[str, Any]:
+def _facts(story: RecoveryHistory) -> dict[str, Any]:
     row = story.notification
     return {
         **_summary(row),
@@ -112,13 +112,13 @@ def _facts(story: Story) -> dict[str, Any]:
         "generated": row.generated_time,
         "request_id": row.request_id,
         "lease": _lease(story),
-        "failed_attempts": row.failures,
+        "failed_attempts": row.failed_attempts,
         "retry_at": row.retry_at if row.status == NotificationStatus.ERROR else None,
         "changed": row.updated_at,
     }
 
 
-def _is_held(story: Story) -> bool:
+def _is_held(story: RecoveryHistory) -> bool:
     row = story.notification
     return (
         row.status == NotificationStatus.RUNNING
@@ -127,7 +127,7 @@ def _is_held(story: Story) -> bool:
     )
 
 
-def _lease(story: Story) -> str | None:
+def _lease(story: RecoveryHistory) -> str | None:
     row = story.notification
     if row.status != NotificationStatus.RUNNING:
         return None
@@ -139,16 +139,16 @@ def _lease(story: Story) -> str | None:
     return f"{left_s:.0f} s left"
 
 
-def _steps(events: Sequence[Event]) -> list[dict[str, Any]]:
+def _steps(events: Sequence[HistoryEntry]) -> list[dict[str, Any]]:
     """Each step of each attempt in the order in which it began, with its last state."""
     steps: dict[tuple[int, str], dict[str, Any]] = {}
     for event in events:
         if event.step is None:
             continue
         step = steps.setdefault(
-            (event.attempt, event.step),
+            (event.claim_number, event.step),
             {
-                "attempt": event.attempt,
+                "attempt": event.claim_number,
                 "step": event.step,
                 "state": None,
                 "progress": None,
@@ -176,10 +176,10 @@ def _move(move: Move) -> dict[str, Any]:
     }
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: HistoryEntry) -> dict[str, Any]:
     return {
         "time": event.created_at,
-        "attempt": event.attempt,
+        "attempt": event.claim_number,
         "step": event.step,
         "state": event.state,
         "progress": event.progress,

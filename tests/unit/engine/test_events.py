@@ -61,7 +61,7 @@ def test_each_attempt_starts_and_fails(world: World) -> None:
     again = ("notification.process.error", "error")
     assert story(world) == [start, again, start, again, start, (again[0], "failed")]
     last = data(world.told[-1])
-    assert "Nova knows no nova-compute service on host elsewhere" in last["message"]
+    assert "Nova has no nova-compute service on host elsewhere" in last["message"]
     fault = last["fault"]["masakari_object.data"]
     assert set(fault) == set(events.NESTED["fault"].fields)
     assert (fault["exception"], fault["exception_message"]) == ("RecoveryFailed", last["message"])

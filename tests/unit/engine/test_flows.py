@@ -8,8 +8,9 @@ import pytest
 import stevedore
 from oslo_config import cfg
 
+from hacore.api import recovery_details
 from hacore.conf.recovery_flows import NAMESPACE
-from hacore.db.recovery_details import read
+from hacore.db import history
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
 from hacore.states import NotificationStatus as Status
@@ -53,13 +54,13 @@ def test_an_unknown_task_names_option_word_and_what_is_known(conf: cfg.ConfigOpt
 
 def test_an_unknown_phase(conf: cfg.ConfigOpts) -> None:
     configure(conf, before=["no_op"])
-    with pytest.raises(ConfigError, match="'before' is no phase"):
+    with pytest.raises(ConfigError, match="unknown phase 'before'"):
         Flows(conf)
 
 
 def test_an_empty_flow(conf: cfg.ConfigOpts) -> None:
     configure(conf, pre=[], main=[], post=[])
-    with pytest.raises(ConfigError, match="lists no task"):
+    with pytest.raises(ConfigError, match="lists no tasks"):
         Flows(conf)
 
 
@@ -137,7 +138,7 @@ def test_a_step_that_raises_anything_is_an_error_with_its_words(
     world.engine()
     ended = world.recover(notification)
     assert ended.status == Status.FAILED
-    assert "A step broke: ZeroDivisionError: oh." in (ended.message or "")
+    assert "Unhandled exception in a task: ZeroDivisionError: oh." in (ended.message or "")
 
 
 def test_steps_are_reverted_when_one_fails_but_not_when_the_engine_stops(
@@ -149,12 +150,15 @@ def test_steps_are_reverted_when_one_fails_but_not_when_the_engine_stops(
     world.engine("a")
     world.clock.at(10, lambda: world.stop_engine("a"))
     world.clock.at(20, lambda: world.engine("b"))
-    world.clock.run(lambda: world.notification(notification).attempt == 2)
+    world.clock.run(lambda: world.notification(notification).claim_number == 2)
     assert "reverted" not in world.story(notification)
     world.clock.run(lambda: world.notification(notification).status == Status.ERROR)
     assert world.story(notification).count("reverted") == 1
     with world.db.read() as session:
-        details = {step["name"]: step["state"] for step in read(session, notification)}
+        details = {
+            step["name"]: step["state"]
+            for step in recovery_details.serialize(history.of(session, notification))
+        }
     assert details == {"Undoable": "REVERTED", "Slow": "FAILURE"}
     assert "too slow" in (world.notification(notification).message or "")
 
@@ -217,7 +221,10 @@ def test_tasks_that_were_made_for_masakari(
     world.engine()
     assert world.recover(notification).status == Status.FINISHED
     with world.db.read() as session:
-        details = {step["name"]: step["state"] for step in read(session, notification)}
+        details = {
+            step["name"]: step["state"]
+            for step in recovery_details.serialize(history.of(session, notification))
+        }
     assert details == {"Announce": "SUCCESS", "NoOp": "SUCCESS"}
 
 
@@ -226,7 +233,9 @@ def test_tasks_of_masakari_are_not_known_unless_named(
 ) -> None:
     install(monkeypatch, tmp_path, FOR_MASAKARI, "Announce", namespace=MASAKARIS)
     configure(conf, main=["announce"])
-    with pytest.raises(ConfigError, match=r"no task 'announce' .* \[DEFAULT\] task_namespaces"):
+    with pytest.raises(
+        ConfigError, match=r"unknown task 'announce' .* \[DEFAULT\] task_namespaces"
+    ):
         Flows(conf)
 
 

@@ -66,7 +66,7 @@ def test_the_host_is_on_maintenance_and_not_reserved_afterwards(world: World) ->
 def test_a_host_without_instances_is_finished(world: World) -> None:
     uuid = recovered(world)
     assert world.notification(uuid).status == Status.FINISHED
-    assert world.notification(uuid).message == "There is no instance to evacuate on compute1."
+    assert world.notification(uuid).message == "No instances to evacuate on compute1."
 
 
 def test_calls_per_instance_are_few(world: World) -> None:
@@ -102,8 +102,8 @@ def test_looks_are_few_where_evacuations_take_long(world: World) -> None:
     ("payload", "status", "says"),
     [
         ({"event": "STARTED", "host_status": "NORMAL"}, Status.FINISHED, "nothing to do"),
-        ({"event": "STOPPED", "host_status": "UNKNOWN"}, Status.IGNORED, "not sure"),
-        ({"event": "STOPPED"}, Status.IGNORED, "host_status None"),
+        ({"event": "STOPPED", "host_status": "UNKNOWN"}, Status.IGNORED, "expected NORMAL"),
+        ({"event": "STOPPED"}, Status.IGNORED, "is None, expected"),
         ({"event": "WOBBLED", "host_status": "NORMAL"}, Status.IGNORED, "WOBBLED"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_host_that_is_up_is_never_evacuated_and_all_is_undone(world: World) ->
     world.engine()
     ended = world.recover(uuid)
     assert ended.status == Status.FAILED
-    assert "still sees nova-compute on compute1 as up after 180 s" in (ended.message or "")
+    assert "still reports nova-compute on compute1 as up after 180 s" in (ended.message or "")
     assert "Given up after 3 attempts" in (ended.message or "")
     assert not world.service().disabled
     host = world.registered()
@@ -185,7 +185,7 @@ def test_a_host_that_nova_does_not_know(world: World) -> None:
     world.engine()
     ended = world.recover(uuid)
     assert ended.status == Status.FAILED
-    assert "Nova knows no nova-compute service on host elsewhere" in (ended.message or "")
+    assert "Nova has no nova-compute service on host elsewhere" in (ended.message or "")
 
 
 # ------------------------------------------------------------ what is moved
@@ -320,7 +320,7 @@ def test_what_hangs_times_out_and_is_watched_again_before_it_is_called_again(wor
     uuid = world.notify()
     world.engine()
     world.clock.run(lambda: world.notification(uuid).status == Status.ERROR)
-    assert "Timeout" in (world.moves(uuid)[server].message or "")
+    assert "Timed out" in (world.moves(uuid)[server].message or "")
     assert world.recover(uuid).status == Status.FAILED
     assert evacuations(world) == {server: 1}, "Nova never ended the first one"
 

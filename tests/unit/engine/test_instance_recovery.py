@@ -86,7 +86,10 @@ def test_an_instance_that_is_gone(world: World) -> None:
     uuid = world.notify(type="VM", payload={**CRASHED, "instance_uuid": missing})
     world.engine()
     ended = world.recover(uuid)
-    assert (ended.status, ended.message) == (Status.FINISHED, f"Instance {missing} is gone.")
+    assert (ended.status, ended.message) == (
+        Status.FINISHED,
+        f"Instance {missing} no longer exists.",
+    )
 
 
 def test_an_instance_that_does_not_stop_is_an_error_with_its_state(world: World) -> None:
@@ -96,7 +99,9 @@ def test_an_instance_that_does_not_stop_is_an_error_with_its_state(world: World)
     world.engine()
     ended = world.recover(uuid)
     assert ended.status == Status.FAILED
-    assert f"Instance {server} did not become stopped within 180 s" in (ended.message or "")
+    assert f"Timed out after 180 s waiting for instance {server} to be stopped" in (
+        ended.message or ""
+    )
     assert "task_state powering-off" in (ended.message or "")
 
 
@@ -109,7 +114,7 @@ def test_a_host_recovery_that_came_later_takes_care_of_it(world: World) -> None:
     assert world.recover(host).status == Status.FINISHED
     ended = world.recover(vm)
     assert ended.status == Status.IGNORED
-    assert ended.message == f"Host recovery {host} took care of instance {server}."
+    assert ended.message == f"Instance {server} is recovered by host recovery {host}."
 
 
 def test_a_crash_after_the_host_recovery_is_a_new_one(world: World) -> None:

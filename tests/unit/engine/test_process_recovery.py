@@ -59,7 +59,7 @@ def test_a_host_that_nova_does_not_know(world: World) -> None:
     world.engine()
     ended = world.recover(uuid)
     assert ended.status == Status.FAILED
-    assert "Nova knows no nova-compute service on host elsewhere" in (ended.message or "")
+    assert "Nova has no nova-compute service on host elsewhere" in (ended.message or "")
 
 
 def test_a_process_alarm_does_not_wait_for_the_hosts_recovery(world: World) -> None:

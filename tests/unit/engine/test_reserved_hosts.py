@@ -75,7 +75,7 @@ def test_a_reserved_host_that_is_down_is_not_used(world: World) -> None:
     assert world.notification(uuid).status == Status.FINISHED
     assert where(world, servers) == {"compute4"}
     assert world.registered("compute3").reserved
-    assert "Reserved host compute3 is down in Nova; it is not used." in world.story(uuid)
+    assert "Nova shows reserved host compute3 as down; skipped it." in world.story(uuid)
 
 
 def test_auto_priority_takes_a_reserved_host_for_the_rest(world: World) -> None:

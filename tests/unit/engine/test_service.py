@@ -61,7 +61,7 @@ def until(holds: Callable[[], bool]) -> None:
 def attempt(db: Database) -> int:
     """How often the notification has been claimed."""
     with db.read() as session:
-        return session.scalars(sa.select(Notification.attempt)).one()
+        return session.scalars(sa.select(Notification.claim_number)).one()
 
 
 def test_an_engine_that_is_stopped_wakes_the_others(

@@ -5,7 +5,7 @@ import heapq
 
 import pytest
 
-from hacore.engine.window import START, Window
+from hacore.engine.window import INITIAL_LIMIT, Window
 
 MOST = 32
 
@@ -76,7 +76,7 @@ def test_a_nova_that_slows_down_is_given_less_and_more_again_afterwards(window: 
 
 def test_refusals_halve_it_down_to_one(window: Window) -> None:
     window.overloaded()
-    assert window.size == START / 2
+    assert window.size == INITIAL_LIMIT / 2
     for _ in range(10):
         window.overloaded()
     assert window.size == 1
@@ -91,7 +91,7 @@ def test_a_recovery_has_its_share_and_what_others_leave(window: Window) -> None:
     mine = 0
     while takes(window, mine):
         mine += 1
-    assert mine == START
+    assert mine == INITIAL_LIMIT
     window.enter()
     assert [takes(window, n) for n in range(4)] == [True, True, True, False]
     for _ in range(mine):
@@ -100,7 +100,7 @@ def test_a_recovery_has_its_share_and_what_others_leave(window: Window) -> None:
     others = 3
     while takes(window, others):
         others += 1
-    assert others == START
+    assert others == INITIAL_LIMIT
 
 
 def test_no_recovery_has_more_than_the_most(window: Window) -> None:

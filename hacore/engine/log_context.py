@@ -1,37 +1,46 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Lets every log line of a recovery say which request brought it about.
+"""Puts the request that caused a recovery into each of its log lines.
 
 oslo.log puts the context of the thread into each line: its request id is that under
 which the API accepted the notification, so that one search finds both sides.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from oslo_context import context
 
 from hacore.db.claims import Claim
 
 
-class RecoveryContext(context.RequestContext):
-    """The context of this thread from now on, until it has another one.
+class Pool(Protocol):
+    """What runs calls beside each other (a futurist executor)."""
 
-    JSON lines also have its ``notification`` and ``host``.
-    """
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return a future."""
+
+
+class LogContext(context.RequestContext):
+    """What log lines say of a recovery; JSON lines also have ``notification`` and ``host``."""
 
     def __init__(self, claim: Claim) -> None:
         self._facts = {"notification": claim.uuid, "host": claim.host_name}
-        super().__init__(request_id=claim.request_id)
+        super().__init__(request_id=claim.request_id, overwrite=False)
 
     def get_logging_values(self) -> dict[str, Any]:
         """Return what oslo.log knows of the context."""
         return {**super().get_logging_values(), **self._facts}
 
 
-class TracedPool:
-    """A pool whose threads have the context of the thread that calls `submit`."""
+def enter(claim: Claim) -> None:
+    """Make this thread's log lines those of the claim's recovery, until it enters another."""
+    LogContext(claim).update_store()
 
-    def __init__(self, pool: Any) -> None:
+
+class TracedPool:
+    """A pool whose threads have the log context of the thread that calls `submit`."""
+
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ Each method blocks, and runs on the pool of `hacore.engine.evacuation`.
 
 import dataclasses
 import logging
+from typing import TYPE_CHECKING
 
 from hacore.db import moves
 from hacore.db.models import Move
@@ -20,7 +21,9 @@ from hacore.errors import (
 )
 from hacore.nova import Instance, Migration
 from hacore.states import MoveStatus, PowerState, VmState
-from hacore.tasks.base import Recovery
+
+if TYPE_CHECKING:  # it makes what is defined here
+    from hacore.engine.context import RecoveryContext
 
 LOG = logging.getLogger(__name__)
 
@@ -37,22 +40,22 @@ class Verdict:
     message: str | None = None
 
 
-GONE = Verdict(MoveStatus.IGNORED, message="The instance is gone.")
+GONE = Verdict(MoveStatus.IGNORED, message="The instance no longer exists.")
 
 
-class Mover:
-    """Moves instances of one recovery.
+class InstanceEvacuator:
+    """Evacuates single instances of one recovery.
 
-    :param step: name of the step that this is part of; None: of none.
+    :param step: name of the task that this is part of, for the history; None: of none.
     :param target: host to evacuate to; None lets Nova choose.
     """
 
-    def __init__(self, recovery: Recovery, step: str | None, target: str | None) -> None:
-        self._recovery = recovery
-        self._nova = recovery.nova
+    def __init__(self, context: "RecoveryContext", step: str | None, target: str | None) -> None:
+        self._context = context
+        self._nova = context.nova
         self._step = step
         self._target = target
-        self._lock_reason = f"hacore recovery {recovery.claim.uuid}"
+        self._lock_reason = f"hacore recovery {context.claim.uuid}"
 
     # ------------------------------------------------------------- before
 
@@ -65,7 +68,7 @@ class Mover:
         :param newest: the newest record of an evacuation of it.
 
         Returns None when Nova has accepted, or a verdict when there is nothing
-        to wait for.  Raises NovaOutcomeUnknown when the call broke off.
+        to wait for.  Raises NovaOutcomeUnknown when the call got no answer.
         """
         try:
             if instance is None:
@@ -90,13 +93,13 @@ class Mover:
         return None
 
     def _begin(self, move: Move) -> None:
-        moves.begin(self._recovery.db, self._recovery.claim, move)
+        moves.begin(self._context.db, self._context.claim, move)
 
     def _about_to_call(self, move: Move) -> None:
-        moves.about_to_call(self._recovery.db, self._recovery.claim, move)
+        moves.about_to_call(self._context.db, self._context.claim, move)
 
     def _about_to_stop(self, move: Move) -> None:
-        moves.about_to_stop(self._recovery.db, self._recovery.claim, move)
+        moves.about_to_stop(self._context.db, self._context.claim, move)
 
     def _reset(self, move: Move) -> None:
         self._nova.reset_state(move.instance_uuid, VmState.ERROR, lambda: self._about_to_call(move))
@@ -104,14 +107,14 @@ class Mover:
     def _elsewhere(self, move: Move) -> Verdict:
         host = self._nova.instance(move.instance_uuid).host
         if host is None or host == move.source_host:
-            return Verdict(MoveStatus.FAILED, message=f"The instance is on host {host} again.")
-        return Verdict(MoveStatus.SUCCEEDED, host, f"The instance was on {host} already.")
+            return Verdict(MoveStatus.FAILED, message=f"The instance is still on host {host}.")
+        return Verdict(MoveStatus.SUCCEEDED, host, f"The instance was already on host {host}.")
 
     def _evacuate(self, move: Move) -> None:
         try:
             self._call(move)
         except (NovaConflict, NovaBadRequest) as exc:
-            # busy, or moved: because of a call of ours that seemed to be lost?
+            # busy, or moved: because of a call of ours that seemed lost?
             if self._recorded(move):
                 return
             if isinstance(exc, NovaBadRequest):
@@ -131,13 +134,35 @@ class Mover:
 
     # -------------------------------------------------------------- after
 
-    def settle(self, move: Move, verdict: Verdict, progress: float | None) -> None:
-        """Restore the power state, unlock, write the verdict down.
+    def finish(self, move: Move, verdict: Verdict, progress: float | None) -> Verdict:
+        """Restore the power state, unlock, record the verdict; return it with its message.
 
         Not to be called while a lock or a stop of an earlier claim may be on its way.
 
         :param progress: of the step, once this is done.
         """
+        verdict = self._complete(move, verdict)
+        failure = None
+        try:
+            self._unlock(move)
+        except HacoreError as exc:  # the move stays marked as locked: a later attempt unlocks
+            failure = exc
+        moves.end(
+            self._context.db,
+            self._context.claim,
+            move,
+            verdict.status,
+            step=self._step,
+            dest_host=verdict.dest_host,
+            message=verdict.message,
+            progress=progress,
+        )
+        if failure is not None:
+            raise failure
+        return verdict
+
+    def _complete(self, move: Move, verdict: Verdict) -> Verdict:
+        """Bring the instance to the state that it had; return the verdict with its message."""
         message = verdict.message
         if verdict.status == MoveStatus.SUCCEEDED:
             message = self._restore(move) or message
@@ -145,48 +170,32 @@ class Mover:
             try:
                 message = self._fault(move)
             except NovaNotFound:  # it was deleted meanwhile: that is what ended the evacuation
-                verdict, message = GONE, GONE.message
-        failure = None
-        try:
-            self._take_lock_off(move)
-        except HacoreError as exc:  # the move stays noted as locked: a later attempt unlocks
-            failure = exc
-        moves.end(
-            self._recovery.db,
-            self._recovery.claim,
-            move,
-            verdict.status,
-            step=self._step,
-            dest_host=verdict.dest_host,
-            message=message,
-            progress=progress,
-        )
-        if failure is not None:
-            raise failure
+                return GONE
+        return dataclasses.replace(verdict, message=message)
 
     def unlock(self, move: Move) -> None:
-        """Take the lock off that an earlier claim has left, and write that down."""
-        self._take_lock_off(move)
-        moves.unlocked(self._recovery.db, self._recovery.claim, move)
+        """Unlock an instance that an earlier claim has left locked, and record it."""
+        self._unlock(move)
+        moves.unlocked(self._context.db, self._context.claim, move)
 
-    def _take_lock_off(self, move: Move) -> None:
+    def _unlock(self, move: Move) -> None:
         if not move.locked:
             return
         try:
             self._nova.unlock(move.instance_uuid)
         except NovaNotFound:
-            LOG.info("instance %s: gone, nothing to unlock", move.instance_uuid)
+            LOG.info("instance %s: no longer exists, nothing to unlock", move.instance_uuid)
         move.locked = False
 
     def _fault(self, move: Move) -> str:
         """Return Nova's reason; it is written a moment after the record of the failure."""
-        fault = self._recovery.poll(
+        fault = self._context.poll(
             lambda: self._nova.instance(move.instance_uuid).fault,
-            self._recovery.conf.verify_interval,
+            self._context.conf.verify_interval,
         )
         return fault or (
-            "Nova ended the evacuation without success and gives no reason; the log of "
-            "nova-compute on the destination has it."
+            "The evacuation failed and Nova gives no reason; see the log of nova-compute on the "
+            "destination host."
         )
 
     def _restore(self, move: Move) -> str | None:
@@ -200,11 +209,11 @@ class Mover:
             if move.vm_state == VmState.ERROR:
                 self._nova.reset_state(move.instance_uuid, VmState.ERROR)
         except NovaNotFound:
-            return "The instance was evacuated and is gone since."
+            return "The instance was evacuated, and deleted since."
         except TransientNovaError:
-            raise  # Nova is away: the move stays open, and the next attempt restores it
+            raise  # Nova is unavailable: the move stays open, and the next attempt restores it
         except NovaError as exc:
-            return f"The instance was evacuated but its state could not be restored: {exc}"
+            return f"The instance was evacuated, but its state could not be restored: {exc}"
         return None
 
     def _stop(self, move: Move) -> None:
@@ -218,11 +227,11 @@ class Mover:
             else:
                 self._nova.stop(uuid)
         except NovaConflict:
-            LOG.info("instance %s: being stopped already", uuid)
-        timeout_s = self._recovery.conf.wait_period_after_power_off
-        stopped = self._recovery.poll(
+            LOG.info("instance %s: is already being stopped", uuid)
+        timeout_s = self._context.conf.wait_period_after_power_off
+        stopped = self._context.poll(
             lambda: True if self._nova.instance(uuid).vm_state == VmState.STOPPED else None,
             timeout_s,
         )
         if not stopped:
-            raise NovaError(f"it was not stopped within {timeout_s} s")
+            raise NovaError(f"timed out after {timeout_s} s waiting for it to stop")

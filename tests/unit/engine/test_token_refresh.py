@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hacore.engine.login import stay_logged_in
+from hacore.engine.token_refresh import refresh_token
 from hacore.nova import Nova
 from hacore.sandbox.cloud import Cloud
 from tests.simulation import Simulation
@@ -21,7 +21,7 @@ _LONG_S = 4e9
 def engine(make_nova: MakeNova) -> Iterator[tuple[Nova, Cloud, Simulation]]:
     """It has been started, and there is nothing to do."""
     nova, cloud, _, clock = make_nova()
-    clock.spawn("engine", stay_logged_in, nova, clock, threading.Event())
+    clock.spawn("engine", refresh_token, nova, clock, threading.Event())
     yield nova, cloud, clock
     clock.close()
 
@@ -40,7 +40,7 @@ def test_a_login_that_works_no_more_is_told_of_once_and_tried_again(
 ) -> None:
     _, cloud, clock = engine
     cloud.faults.put({"clock_ahead_s": -_LONG_S}, cloud.now)  # each token is about to expire
-    with caplog.at_level(logging.INFO, "hacore.engine.login"):
+    with caplog.at_level(logging.INFO, "hacore.engine.token_refresh"):
         clock.at(90, lambda: cloud.faults.put({"away": {"identity": 240}}, cloud.now))
         clock.run(lambda: clock.monotonic() > 600)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Holds a token, so that no recovery waits for one.
+"""Keeps a Keystone token that is valid, so that no recovery waits for one.
 
-A login that works no more is told of when it stops to work, and not only in the
-night in which a host has died.
+A login that stops working is in the log when that happens, and not only in the
+night in which a host fails.
 """
 
 import logging
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 _INTERVAL_S = 60.0
 
 
-def stay_logged_in(nova: Nova, clock: Clock, stopped: threading.Event) -> None:
+def refresh_token(nova: Nova, clock: Clock, stopped: threading.Event) -> None:
     """Log in whenever the token is about to expire; the body of a thread."""
     works = True
     while True:
@@ -26,11 +26,15 @@ def stay_logged_in(nova: Nova, clock: Clock, stopped: threading.Event) -> None:
             nova.keep_token()
         except NovaError as exc:
             if works:
-                LOG.error("%s; recoveries cannot go on without, trying again each minute", exc)
+                LOG.error(
+                    "%s; recoveries cannot continue without a token, retrying every %g s",
+                    exc,
+                    _INTERVAL_S,
+                )
             works = False
         else:
             if not works:
-                LOG.info("logged in to Keystone again")
+                LOG.info("Keystone authentication works again")
             works = True
         if clock.wait(stopped, _INTERVAL_S):
             return

@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The history of a recovery, line by line; rows are only ever added."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from hacore.db.models import HistoryEntry
+
+
+@dataclasses.dataclass(slots=True)
+class StepRun:
+    """One step under one claim: its last state and progress, and its history in order."""
+
+    claim_number: int
+    step: str
+    state: str | None = None
+    progress: float | None = None  #: 0 to 1
+    entries: list[HistoryEntry] = dataclasses.field(default_factory=list)
+
+
+def add(
+    session: orm.Session,
+    notification_uuid: str,
+    claim_number: int,
+    now: datetime.datetime,
+    *,
+    step: str | None = None,
+    state: str | None = None,
+    progress: float | None = None,
+    message: str | None = None,
+) -> None:
+    """Add one line, within the transaction of what it describes.
+
+    :param step: name of the step; None where it concerns the notification.
+    :param state: of the step, a `hacore.states.StepState`.
+    :param progress: of the step, 0 to 1.
+    """
+    session.add(
+        HistoryEntry(
+            notification_uuid=notification_uuid,
+            claim_number=claim_number,
+            created_at=now,
+            step=step,
+            state=state,
+            progress=progress,
+            message=message,
+        )
+    )
+
+
+def of(session: orm.Session, notification_uuid: str) -> list[HistoryEntry]:
+    """Return the whole history of a notification, in order."""
+    return list(
+        session.scalars(
+            sa.select(HistoryEntry)
+            .where(HistoryEntry.notification_uuid == notification_uuid)
+            .order_by(HistoryEntry.id)
+        )
+    )
+
+
+def step_runs(entries: Iterable[HistoryEntry]) -> list[StepRun]:
+    """Return each step of each claim, in the order in which they began."""
+    runs: dict[tuple[int, str], StepRun] = {}
+    for entry in entries:
+        if entry.step is None:
+            continue
+        key = entry.claim_number, entry.step
+        run = runs.setdefault(key, StepRun(*key))
+        run.state = entry.state or run.state
+        run.progress = run.progress if entry.progress is None else entry.progress
+        run.entries.append(entry)
+    return list(runs.values())

@@ -1,0 +1,141 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What a recovery works with: its claim, Nova, database, clock, and what all recoveries share."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from oslo_config import cfg
+
+from hacore.clock import Clock
+from hacore.db import recoveries
+from hacore.db.claims import Claim
+from hacore.db.engine import Database
+from hacore.db.models import Move
+from hacore.engine.evacuation import Evacuation
+from hacore.engine.lease import Lease
+from hacore.engine.listing_cache import ListingCache
+from hacore.engine.log_context import Pool, TracedPool
+from hacore.engine.window import Window
+from hacore.nova import LATE_S, Instance, Nova
+from hacore.states import StepState
+
+T = TypeVar("T")
+
+
+class EngineContext:
+    """What all recoveries of an engine share.
+
+    :ivar calls: runs the calls for single instances.
+    :ivar window: how many evacuations are in flight.
+    :ivar listings: what hosts were last seen to have.
+    """
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, db: Database, nova: Nova, clock: Clock, calls: Pool
+    ) -> None:
+        self.conf = conf
+        self.db = db
+        self.nova = nova
+        self.clock = clock
+        self.calls: Pool = TracedPool(calls)
+        self.window = Window(conf.verify_interval)
+        self.listings = ListingCache(clock, conf.verify_interval)
+
+
+class RecoveryContext:
+    """One claim on a notification; what tasks get as ``context``.
+
+    :ivar claim: the notification, its host and segment.
+    :ivar conf: all options.
+    :ivar nova: Nova, bound to this claim: it refuses when the lease is lost.
+    :ivar guard: whether the work may go on, and a sleep that ends when it may not.
+    """
+
+    def __init__(self, engine: EngineContext, claim: Claim, lease: Lease) -> None:
+        self.claim = claim
+        self.conf = engine.conf
+        self.db = engine.db
+        self.nova = engine.nova.bound(lease, claim.request_id)
+        self.clock = engine.clock
+        self.guard = lease
+        self.engine = engine
+
+    @property
+    def request_id(self) -> str | None:
+        """Id of the REST request that brought the notification."""
+        return self.claim.request_id
+
+    # ------------------------------------------------------------ history
+
+    def record(
+        self,
+        step: str,
+        message: str | None = None,
+        progress: float | None = None,
+        state: StepState | None = None,
+    ) -> None:
+        """Add a line about a step to the history, as ``recovery_workflow_details`` shows it."""
+        recoveries.record(
+            self.db, self.claim, step, state=state, progress=progress, message=message
+        )
+
+    def note(self, message: str) -> None:
+        """Add a line to the history that belongs to no step."""
+        recoveries.record(self.db, self.claim, None, message=message)
+
+    tell = note  #: its name before 0.2, for operators' own steps
+
+    def reached(self, step: str, state: StepState) -> bool:
+        """Whether an earlier claim of this attempt had brought `step` to `state`."""
+        return recoveries.reached(self.db, self.claim, step, state)
+
+    # --------------------------------------------------------------- Nova
+
+    def look(self, uuid: str, host: str, after: float) -> Instance:
+        """Return an instance as it was after `after`; see `ListingCache.instance`."""
+        return self.engine.listings.instance(self.nova, uuid, host, after)
+
+    def instances_on(self, host: str, age_s: float = 0.0) -> dict[str, Instance]:
+        """Return all instances of `host` by uuid, as Nova showed them at most `age_s` ago."""
+        return self.engine.listings.listing(self.nova, host, self.clock.monotonic() - age_s)
+
+    def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
+        """Evacuate the open moves, to the host `target` or where Nova chooses.
+
+        Returns the moves that failed, each with the reason.
+        """
+        return Evacuation(self, step, target).run()
+
+    # ------------------------------------------------------------ waiting
+
+    def outwait_earlier_claims(self) -> None:
+        """Wait until nothing that an earlier claim has sent can reach Nova any more.
+
+        It has sent nothing since this claim was taken.
+        """
+        self.outwait(recoveries.seconds_since_claim(self.db, self.claim))
+
+    def outwait(self, age_s: float) -> None:
+        """Wait until a call that was sent `age_s` seconds ago cannot reach Nova any more."""
+        late_s = LATE_S - max(0.0, age_s)
+        if late_s > 0:
+            self.guard.wait(late_s)
+
+    def poll(self, probe: Callable[[], T | None], timeout_s: float) -> T | None:
+        """Call `probe` every verify_interval until it returns something; None in the end.
+
+        Time in which Nova did not answer is not counted: it is asked at least
+        once more when it is back.
+        """
+        interval_s = self.conf.verify_interval
+        ends_at = self.clock.monotonic() + timeout_s
+        while True:
+            asked = self.clock.monotonic()
+            result = probe()
+            if result is not None:
+                return result
+            ends_at += max(0.0, self.clock.monotonic() - asked - interval_s)
+            remaining_s = ends_at - self.clock.monotonic()
+            if remaining_s <= 0:
+                return None
+            self.guard.wait(min(interval_s, remaining_s))
