@@ -16,8 +16,10 @@ policies                  who may do what
 api/                      REST: URL -> resource module -> db
 tasks/                    one class per step of a recovery
 engine/                   claims, flows, the evacuation executor
-sandbox/                  a simulated Keystone and Nova, and the demo
 cmd/                      the commands: parse, check, launch
 concurrency               threads or eventlet; the first import of every command
 ========================  =====================================================
+
+The simulated Keystone and Nova, and the demo, are sandbox/hacore_sandbox: a
+distribution of its own, which the tests run on and hacore never imports.
 """

@@ -10,8 +10,8 @@ from hacore.db import notifications
 from hacore.db.models import Host, Segment
 from hacore.db.notifications import Report
 from hacore.errors import Conflict, DatabaseUnavailable
-from hacore.sandbox.model import Server
 from hacore.states import NotificationType
+from hacore_sandbox.model import Server
 from tests.schedules.actors import Actors
 from tests.schedules.doors import Doors
 from tests.schedules.engines import WatchedWorld

@@ -6,7 +6,7 @@ from oslo_config import cfg
 
 from hacore import errors
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
+from hacore_sandbox.cloud import Cloud
 from tests.unit.conftest import MakeNova
 from tests.world import SandboxAdapter
 

@@ -9,7 +9,7 @@ import pytest
 
 from hacore.engine.login import stay_logged_in
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
+from hacore_sandbox.cloud import Cloud
 from tests.simulation import Simulation
 from tests.unit.conftest import MakeNova
 

@@ -21,13 +21,13 @@ import pytest
 from rich.console import Console
 
 from hacore.clock import SystemClock
-from hacore.cmd import sandbox
-from hacore.sandbox.demo import judge
-from hacore.sandbox.demo.facts import Host, Instance, Move, Outcome, Recovery, Step, Truth
-from hacore.sandbox.demo.lines import Lines
-from hacore.sandbox.demo.screen import Screen
+from hacore_sandbox import cli
+from hacore_sandbox.demo import judge
+from hacore_sandbox.demo.facts import Host, Instance, Move, Outcome, Recovery, Step, Truth
+from hacore_sandbox.demo.lines import Lines
+from hacore_sandbox.demo.screen import Screen
 
-COMMAND = (sys.executable, "-P", "-m", "hacore.cmd.sandbox", "demo")
+COMMAND = (sys.executable, "-P", "-m", "hacore_sandbox.cli", "demo")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_terminal(env: dict[str, str]) -> None:
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("0", "1001", "many", "-1"):
         with pytest.raises(SystemExit) as exit_:
-            sandbox.main(["demo", f"--instances={wrong}"])
+            cli.main(["demo", f"--instances={wrong}"])
         assert exit_.value.code == 2
         assert "a number from 1 to 1000" in capsys.readouterr().err
 

@@ -13,11 +13,11 @@ import pytest
 import requests
 
 from hacore.clock import SystemClock
-from hacore.cmd import sandbox
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.server import SandboxServer
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox import cli
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.server import SandboxServer
+from hacore_sandbox.settings import PRESETS
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_expect_continue(server: SandboxServer) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_until_it_is_stopped(number: signal.Signals, http: requests.Session) -> None:
-    command = [sys.executable, "-m", "hacore.cmd.sandbox", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "hacore_sandbox.cli", "serve", "--port", "0"]
     more = ["--hosts", "3", "--instances", "10", "--ha-instances", "4", "--set", "stop_s=9"]
     with subprocess.Popen(
         [*command, *more, "--max-microversion", "2.60", "--service-down", "7"],
@@ -123,7 +123,7 @@ def test_serve_until_it_is_stopped(number: signal.Signals, http: requests.Sessio
 
 def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixture[str]) -> None:
     port = server.server_address[1]
-    assert sandbox.main(["serve", "--port", str(port)]) == 1
+    assert cli.main(["serve", "--port", str(port)]) == 1
     assert capsys.readouterr().err == f"hacore-sandbox: port {port} is taken\n"
 
 
@@ -140,5 +140,5 @@ def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixtu
 def test_options_that_are_wrong(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.main(["serve", *words]) == 2
+    assert cli.main(["serve", *words]) == 2
     assert capsys.readouterr().err == f"hacore-sandbox: {message}\n"

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.control import Control, Counters
-from hacore.sandbox.faults import CallFault
-from hacore.sandbox.hosts import Hosts
-from hacore.sandbox.identity import Identity
-from hacore.sandbox.model import Refused
-from hacore.sandbox.servers import Servers
-from hacore.sandbox.timeline import Station
-from hacore.sandbox.views import Views
-from hacore.sandbox.wire import (
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.control import Control, Counters
+from hacore_sandbox.faults import CallFault
+from hacore_sandbox.hosts import Hosts
+from hacore_sandbox.identity import Identity
+from hacore_sandbox.model import Refused
+from hacore_sandbox.servers import Servers
+from hacore_sandbox.timeline import Station
+from hacore_sandbox.views import Views
+from hacore_sandbox.wire import (
     Answer,
     Call,
     Json,
@@ -218,7 +218,7 @@ class Rest:
 
     def _answer_control(self, route: Route | None, call: Call) -> Response:
         if route is None:
-            return Response(404, {}, {"error": "no such control call; see hacore/sandbox"})
+            return Response(404, {}, {"error": "unknown control call; see control.py"})
         try:
             answer = route.handler(call)
         except Refused as exc:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from hacore.clock import Clock
-from hacore.sandbox.demo.facts import Move, Recovery, Step
-from hacore.sandbox.demo.scenarios import Table
+from hacore_sandbox.demo.facts import Move, Recovery, Step
+from hacore_sandbox.demo.scenarios import Table
 
 
 class Lines:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from hacore.clock import Clock, SystemClock
-from hacore.sandbox.demo import view
-from hacore.sandbox.demo.facts import DemoError, Outcome
-from hacore.sandbox.demo.scenarios import SCENARIOS, VICTIM, Ending, Scenario
-from hacore.sandbox.demo.stage import Stage
-from hacore.sandbox.demo.view import View
+from hacore_sandbox.demo import view
+from hacore_sandbox.demo.facts import DemoError, Outcome
+from hacore_sandbox.demo.scenarios import SCENARIOS, VICTIM, Ending, Scenario
+from hacore_sandbox.demo.stage import Stage
+from hacore_sandbox.demo.view import View
 
 _LOOK_S = 0.25  #: between two looks at the recovery
 #: The longest that a recovery may take: so much, and so much more for each instance.

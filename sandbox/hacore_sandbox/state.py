@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Iterable
 
 from hacore.clock import Clock
-from hacore.sandbox.faults import Faults
-from hacore.sandbox.model import Aggregate, Host, Migration, Refused, Server, Service
-from hacore.sandbox.settings import Settings
-from hacore.sandbox.timeline import Slots, Timeline
+from hacore_sandbox.faults import Faults
+from hacore_sandbox.model import Aggregate, Host, Migration, Refused, Server, Service
+from hacore_sandbox.settings import Settings
+from hacore_sandbox.timeline import Slots, Timeline
 
 
 class State:

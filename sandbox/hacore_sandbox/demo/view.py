@@ -7,10 +7,10 @@ from typing import Protocol
 from rich.console import Console
 
 from hacore.clock import Clock
-from hacore.sandbox.demo.facts import Recovery
-from hacore.sandbox.demo.lines import Lines
-from hacore.sandbox.demo.scenarios import Table
-from hacore.sandbox.demo.screen import Screen
+from hacore_sandbox.demo.facts import Recovery
+from hacore_sandbox.demo.lines import Lines
+from hacore_sandbox.demo.scenarios import Table
+from hacore_sandbox.demo.screen import Screen
 
 
 class View(Protocol):

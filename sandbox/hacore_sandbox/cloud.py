@@ -8,12 +8,12 @@ entry point of the layers above does so first.
 from collections.abc import Mapping
 
 from hacore.clock import Clock
-from hacore.sandbox.evacuation import Evacuations
-from hacore.sandbox.lifecycle import Lifecycle
-from hacore.sandbox.model import Host, Server, Service
-from hacore.sandbox.settings import Settings
-from hacore.sandbox.state import State
-from hacore.sandbox.timeline import Slots
+from hacore_sandbox.evacuation import Evacuations
+from hacore_sandbox.lifecycle import Lifecycle
+from hacore_sandbox.model import Host, Server, Service
+from hacore_sandbox.settings import Settings
+from hacore_sandbox.state import State
+from hacore_sandbox.timeline import Slots
 
 
 class Cloud:

@@ -7,7 +7,7 @@ task_state set, until that nova-compute runs again.
 
 from collections.abc import Callable
 
-from hacore.sandbox.model import (
+from hacore_sandbox.model import (
     CRASHED,
     NOSTATE,
     POWER_OF,
@@ -19,7 +19,7 @@ from hacore.sandbox.model import (
     Server,
     ServerFault,
 )
-from hacore.sandbox.state import State
+from hacore_sandbox.state import State
 
 
 class Lifecycle:

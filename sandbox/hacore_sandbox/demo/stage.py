@@ -18,8 +18,8 @@ from types import TracebackType
 import requests
 
 from hacore.clock import Clock
-from hacore.sandbox.demo.facts import DemoError
-from hacore.sandbox.demo.peers import Hacore, Sandbox
+from hacore_sandbox.demo.facts import DemoError
+from hacore_sandbox.demo.peers import Hacore, Sandbox
 
 ACCOUNT = "hacore"
 
@@ -66,10 +66,7 @@ class Child:
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self._log = log
-        code = (
-            f"import sys; sys.argv[0] = {name!r}; "
-            f"from hacore.cmd.{module} import main; sys.exit(main())"
-        )
+        code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main())"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 # not the console script: it may be anywhere, or not on the PATH.
@@ -155,7 +152,7 @@ class Stage:
         url = f"http://127.0.0.1:{port}"
         arguments = ["serve", "--port", str(port), "--preset", "demo"]
         arguments += ["--instance-ha-url", f"{self._hacore_url}/v1"]
-        child = self._start("hacore-sandbox", "sandbox", arguments)
+        child = self._start("hacore-sandbox", "hacore_sandbox.cli", arguments)
         child.wait_until_it_answers(f"{url}/control/settings", self._clock)
         peer = Sandbox(child.name, url, child.check)
         self._open.callback(peer.close)
@@ -173,7 +170,7 @@ class Stage:
         file.write_text(text)
         more.mkdir()  # empty: else that of /etc/hacore would be read
         arguments = ["--config-file", str(file), "--config-dir", str(more)]
-        child = self._start("hacore-standalone", "standalone", arguments)
+        child = self._start("hacore-standalone", "hacore.cmd.standalone", arguments)
         child.wait_until_it_answers(self._hacore_url, self._clock)
         peer = Hacore(child.name, self._hacore_url, child.check)
         self._open.callback(peer.close)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hacore.sandbox.model import Caller, Refused
+from hacore_sandbox.model import Caller, Refused
 
 Json = Any
 Version = tuple[int, int]

@@ -14,8 +14,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hacore.clock import Clock
-from hacore.sandbox.demo.facts import Move, Recovery, Step
-from hacore.sandbox.demo.scenarios import Table
+from hacore_sandbox.demo.facts import Move, Recovery, Step
+from hacore_sandbox.demo.scenarios import Table
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ The sandbox's own truth decides where an instance is and whether it runs; what
 hacore says of it must agree.  Pure.
 """
 
-from hacore.sandbox.demo.facts import Instance, Move, Outcome, Truth
+from hacore_sandbox.demo.facts import Instance, Move, Outcome, Truth
 
 _MOST_NAMED = 5
 

@@ -6,10 +6,10 @@ import dataclasses
 import random
 import uuid
 
-from hacore.sandbox.faults import Faults
-from hacore.sandbox.model import Caller
-from hacore.sandbox.state import State
-from hacore.sandbox.wire import Answer, Call, Json, unauthorized_body
+from hacore_sandbox.faults import Faults
+from hacore_sandbox.model import Caller
+from hacore_sandbox.state import State
+from hacore_sandbox.wire import Answer, Call, Json, unauthorized_body
 
 _NAMES = uuid.UUID("6f1c1f0e-51f5-4c3a-9a58-27e36d2f6b11")
 DOMAIN = {"id": "default", "name": "Default"}

@@ -6,7 +6,7 @@ Values only: what may follow what is in lifecycle.py and evacuation.py.
 
 import dataclasses
 
-from hacore.sandbox.timeline import Slots
+from hacore_sandbox.timeline import Slots
 
 NOSTATE, RUNNING, SHUTDOWN, CRASHED = 0, 1, 4, 6  # nova.objects.fields.InstancePowerState
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hacore.sandbox.settings import Settings
+    from hacore_sandbox.settings import Settings
 
 NOVA_SECTION = """\
 [nova]
@@ -90,16 +90,16 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other setting of hacore/sandbox/settings.py",
+        help="any other setting of sandbox/hacore_sandbox/settings.py",
     )
 
 
 def _serve(options: argparse.Namespace) -> int:
     from hacore.clock import SystemClock
-    from hacore.sandbox.cloud import Cloud
-    from hacore.sandbox.identity import id_of
-    from hacore.sandbox.rest import Rest
-    from hacore.sandbox.server import SandboxServer
+    from hacore_sandbox.cloud import Cloud
+    from hacore_sandbox.identity import id_of
+    from hacore_sandbox.rest import Rest
+    from hacore_sandbox.server import SandboxServer
 
     try:
         settings = _settings(options)
@@ -133,7 +133,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> "Settings":
     """The preset with the options' changes; ValueError says what is wrong with them."""
-    from hacore.sandbox.settings import PRESETS
+    from hacore_sandbox.settings import PRESETS
 
     if options.preset not in PRESETS:
         raise ValueError(f"unknown preset {options.preset!r}; known: {', '.join(PRESETS)}")
@@ -212,7 +212,7 @@ def _count(text: str) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from hacore.sandbox.demo import story
+    from hacore_sandbox.demo import story
 
     return story.run(options.scenario, options.instances)
 

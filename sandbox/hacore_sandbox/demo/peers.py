@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from hacore.sandbox.demo.facts import DemoError, Recovery, Truth
+from hacore_sandbox.demo.facts import DemoError, Recovery, Truth
 
 _TIMEOUT_S = 15.0
 _MICROVERSION = "instance-ha 1.3"

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Mapping
 
 from hacore.clock import Clock, SystemClock
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.wire import Response, fault_body
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.wire import Response, fault_body
 
 LOG = logging.getLogger(__name__)
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus}

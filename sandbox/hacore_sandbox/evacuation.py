@@ -9,10 +9,10 @@ brings nobody back early.
 
 import dataclasses
 
-from hacore.sandbox.lifecycle import Lifecycle, wrong_state
-from hacore.sandbox.model import NOSTATE, RUNNING, Host, Migration, Refused, Server
-from hacore.sandbox.state import State
-from hacore.sandbox.timeline import Station
+from hacore_sandbox.lifecycle import Lifecycle, wrong_state
+from hacore_sandbox.model import NOSTATE, RUNNING, Host, Migration, Refused, Server
+from hacore_sandbox.state import State
+from hacore_sandbox.timeline import Station
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
 _AFTERMATH_S = 1.0  # from the failure of a rebuild to the server's ERROR

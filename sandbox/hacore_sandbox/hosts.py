@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.model import Aggregate, Host, Migration, Refused, Service
-from hacore.sandbox.views import Views
-from hacore.sandbox.wire import Answer, Call, Json
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.model import Aggregate, Host, Migration, Refused, Service
+from hacore_sandbox.views import Views
+from hacore_sandbox.wire import Answer, Call, Json
 
 _TRUE = ("1", "t", "true", "on", "y", "yes")
 _FALSE = ("0", "f", "false", "off", "n", "no")

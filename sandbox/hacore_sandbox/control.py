@@ -17,11 +17,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.faults import BadFault
-from hacore.sandbox.identity import ACCOUNTS, id_of
-from hacore.sandbox.model import Refused, Server
-from hacore.sandbox.wire import Answer, Call, Json, Response
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.faults import BadFault
+from hacore_sandbox.identity import ACCOUNTS, id_of
+from hacore_sandbox.model import Refused, Server
+from hacore_sandbox.wire import Answer, Call, Json, Response
 
 
 class Counters:

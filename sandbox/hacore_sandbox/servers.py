@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.hosts import next_link
-from hacore.sandbox.model import FLAVORS, STATUSES, Refused, Server
-from hacore.sandbox.state import list_order
-from hacore.sandbox.views import Views, flavor, links
-from hacore.sandbox.wire import Answer, Call, Json
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.hosts import next_link
+from hacore_sandbox.model import FLAVORS, STATUSES, Refused, Server
+from hacore_sandbox.state import list_order
+from hacore_sandbox.views import Views, flavor, links
+from hacore_sandbox.wire import Answer, Call, Json
 
 #: nova/api/openstack/compute/schemas/servers.py: from 2.75 on any other name is refused.
 QUERY = frozenset({

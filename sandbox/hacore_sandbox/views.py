@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 
-from hacore.sandbox.model import (
+from hacore_sandbox.model import (
     FLAVORS,
     Aggregate,
     Flavor,
@@ -15,8 +15,8 @@ from hacore.sandbox.model import (
     Server,
     Service,
 )
-from hacore.sandbox.state import State
-from hacore.sandbox.wire import Call, Json, Version
+from hacore_sandbox.state import State
+from hacore_sandbox.wire import Call, Json, Version
 
 IMAGE = "d282266a-beac-4374-834c-797ebbc27a2a"
 

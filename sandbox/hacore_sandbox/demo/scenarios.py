@@ -4,9 +4,9 @@
 import dataclasses
 from typing import Protocol
 
-from hacore.sandbox.demo import judge
-from hacore.sandbox.demo.facts import Instance, Move, Outcome, Truth
-from hacore.sandbox.demo.peers import Sandbox
+from hacore_sandbox.demo import judge
+from hacore_sandbox.demo.facts import Instance, Move, Outcome, Truth
+from hacore_sandbox.demo.peers import Sandbox
 
 #: The host that something happens to; all instances are on it.
 VICTIM = "compute1"
