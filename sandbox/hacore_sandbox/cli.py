@@ -1,13 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """hacore-sandbox: a simulated OpenStack cloud to try hacore on.
 
-`serve` runs it until SIGTERM or SIGINT; `demo` shows hacore recover from a failure
-in it.
+`serve` runs it until SIGTERM or SIGINT; `demo` shows how hacore recovers from a
+failure in it.
 """
 
 import argparse
 import dataclasses
-import errno
 import signal
 import sys
 import threading
@@ -31,7 +30,7 @@ region_name = RegionOne
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the subcommand that is asked for; its exit code."""
+    """Run a subcommand; returns the exit status."""
     options = _parser().parse_args(argv)
     code: int = options.run(options)
     return code
@@ -59,38 +58,59 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     serve.set_defaults(run=_serve)
     option = serve.add_argument
-    option("--port", type=int, default=5080, help="0 takes a free one (default %(default)s)")
-    option("--preset", default="real", help="real, demo or instant (default %(default)s)")
-    option("--hosts", type=int, help="compute hosts, named compute1 and so on (default 4)")
-    option("--host-name", metavar="FORMAT", help="how hosts are named (default compute{})")
-    option("--hypervisor-suffix", metavar="TEXT", help="added to a hypervisor's host name")
-    option("--host-capacity", type=int, metavar="N", help="servers that fit on one host")
-    option("--instances", type=int, default=0, metavar="M", help="servers, spread over all")
+    option(
+        "--port",
+        type=int,
+        default=5080,
+        help="TCP port; 0 selects a free one (default %(default)s)",
+    )
+    option(
+        "--preset",
+        default="real",
+        help="durations and sizes: real, demo or instant (default %(default)s)",
+    )
+    option(
+        "--hosts", type=int, help="number of compute hosts, named compute1 and so on (default 4)"
+    )
+    option("--host-name", metavar="FORMAT", help="format of the host names (default compute{})")
+    option(
+        "--hypervisor-suffix",
+        metavar="TEXT",
+        help="added to the host name in the name of the hypervisor",
+    )
+    option("--host-capacity", type=int, metavar="N", help="maximum number of servers on a host")
+    option(
+        "--instances",
+        type=int,
+        default=0,
+        metavar="M",
+        help="number of servers, spread over all hosts",
+    )
     option(
         "--ha-instances",
         type=int,
         default=0,
         metavar="M",
-        help="so many of them have the metadata HA_Enabled=True",
+        help="number of servers with the metadata HA_Enabled=True",
     )
     option("--seed", type=int, default=0, help="the same seed gives the same uuids")
-    option("--api-workers", type=int, metavar="N", help="calls that nova-api works on at once")
-    option("--control-workers", type=int, metavar="N", help="conductors and schedulers")
+    option("--api-workers", type=int, metavar="N", help="requests that nova-api handles at once")
+    option("--control-workers", type=int, metavar="N", help="number of conductors and schedulers")
     option("--service-down", type=float, metavar="S", help="nova's service_down_time")
-    option("--max-microversion", metavar="X.Y", help="the newest one (default 2.100)")
-    option("--token-lifetime", type=float, metavar="S", help="of a Keystone token")
+    option("--max-microversion", metavar="X.Y", help="highest microversion of Nova (default 2.100)")
+    option("--token-lifetime", type=float, metavar="S", help="lifetime of a Keystone token")
     option(
         "--instance-ha-url",
         default="http://127.0.0.1:15868/v1",
         metavar="URL",
-        help="the catalogue's instance-ha endpoint; empty for none (default %(default)s)",
+        help="instance-ha endpoint in the catalogue; empty for none (default %(default)s)",
     )
     option(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other setting of sandbox/hacore_sandbox/settings.py",
+        help="any other setting; hacore_sandbox/settings.py lists them",
     )
 
 
@@ -116,8 +136,9 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         server = SandboxServer(rest, options.port, clock)
     except OSError as exc:
-        reason = "is taken" if exc.errno == errno.EADDRINUSE else f"cannot be used: {exc}"
-        sys.stderr.write(f"hacore-sandbox: port {options.port} {reason}\n")
+        sys.stderr.write(
+            f"hacore-sandbox: failed to listen on port {options.port}: {exc.strerror}\n"
+        )
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         # shutdown() waits for serve_forever to end, so it cannot run in this thread
@@ -132,7 +153,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
-    """The preset with the options' changes; ValueError says what is wrong with them."""
+    """The preset with the changes of the options; ValueError if one is invalid."""
     from hacore_sandbox.settings import PRESETS
 
     if options.preset not in PRESETS:
@@ -163,18 +184,18 @@ def _settings(options: argparse.Namespace) -> "Settings":
 def _value(name: str, text: str, kind: object) -> object:
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name} is true or false, not {text!r}")
+            raise ValueError(f"{name} must be true or false, not {text!r}")
         return text.lower() == "true"
     try:
         return kind(text) if callable(kind) else text
     except ValueError:
-        raise ValueError(f"{name} is a number, not {text!r}") from None
+        raise ValueError(f"{name} must be a number, not {text!r}") from None
 
 
 def _microversion(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not major.isdigit() or not minor.isdigit():
-        raise ValueError(f"a microversion is like 2.90, not {text!r}")
+        raise ValueError(f"a microversion must look like 2.90, not {text!r}")
     return int(major), int(minor)
 
 
@@ -184,10 +205,10 @@ def _microversion(text: str) -> tuple[int, int]:
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     demo = commands.add_parser(
         "demo",
-        help="see hacore recover from a failure",
+        help="show how hacore recovers from a failure",
         description="Start a simulated cloud and hacore-standalone, let something fail, and show "
         "how hacore recovers from it.  Takes less than half a minute, needs no configuration and "
-        "leaves nothing behind.  Exit status 0: every instance is where it should be.",
+        "removes its files.  The exit status is 0 if every instance ends up where it should be.",
     )
     demo.set_defaults(run=_demo)
     demo.add_argument(
@@ -201,20 +222,20 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         type=_count,
         default=20,
         metavar="N",
-        help="on the host, 1 to 1000 (default %(default)s)",
+        help="number of instances on the host, 1 to 1000 (default %(default)s)",
     )
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"a number from 1 to 1000, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 1000, not {text!r}")
     return int(text)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from hacore_sandbox.demo import story
+    from hacore_sandbox.demo import runner
 
-    return story.run(options.scenario, options.instances)
+    return runner.run(options.scenario, options.instances)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """`Cloud`: the whole simulated Nova, without its APIs.
 
-No thread and no sleep: time passes when somebody calls `advance`, and every
-entry point of the layers above does so first.
+No threads and no sleep: time passes when `advance` is called, and every entry
+point of the layers above calls it first.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from hacore_sandbox.timeline import Slots
 
 
 class Cloud:
-    """Hosts, servers and what becomes of them."""
+    """Hosts, servers and their evacuations."""
 
     def __init__(self, clock: Clock, settings: Settings | None = None, seed: int = 0) -> None:
         self.settings = settings or Settings()
@@ -32,13 +32,13 @@ class Cloud:
         return self.state.now
 
     def advance(self) -> None:
-        """Let happen what has come due."""
+        """Run the events that are due."""
         self.state.timeline.advance()
 
     # -- hosts
 
     def kill(self, name: str, *, guests_survive: bool = True) -> None:
-        """The host stops reporting, and does nothing any more."""
+        """Stop the nova-compute of a host, and unless `guests_survive` its guests too."""
         host = self.state.host(name)
         service = host.service
         host.boots += 1
@@ -51,7 +51,7 @@ class Cloud:
             self.lifecycle.lose_guests(name)
 
     def revive(self, name: str) -> None:
-        """nova-compute is started; it reports once it has come up."""
+        """Start the nova-compute of a host; it reports once it is up."""
         host = self.state.host(name)
         if host.service.alive:
             return
@@ -63,26 +63,26 @@ class Cloud:
 
     def _started(self, host: Host, boots: int) -> None:
         if host.boots != boots:
-            return  # killed again meanwhile
+            return  # killed again in the meantime
         host.builds = Slots(self.settings.builds_per_host)
         self.evacuations.source_returned(host.name)
         service = host.service
         service.alive = True
         service.reports_from = service.last_report = self.now
-        self.lifecycle.take_up(host.name)
+        self.lifecycle.resume(host.name)
 
     def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> float:
-        """Write `disabled`, `disabled_reason`, `forced_down`.
+        """Set `disabled`, `disabled_reason`, `forced_down`.
 
-        Returns the seconds that the answer then waits for the nova-compute (nova:
+        Returns how many seconds the answer waits for the nova-compute (nova:
         compute/api.py, _update_compute_provider_status).
         """
-        turned = changes.get("disabled", service.disabled) != service.disabled
+        toggled = changes.get("disabled", service.disabled) != service.disabled
         for name, value in changes.items():
             setattr(service, name, value)
         service.changed = self.now
-        deaf = not service.alive and self.state.is_up(service)
-        return self.settings.rpc_timeout_s if turned and deaf else 0.0
+        unreachable = not service.alive and self.state.is_up(service)
+        return self.settings.rpc_timeout_s if toggled and unreachable else 0.0
 
     # -- servers
 
@@ -94,27 +94,17 @@ class Cloud:
         host: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Server:
-        """Create one server, on `host` or on the emptiest one."""
-        chosen = host or self._emptiest()
-        server = self.state.add_server(name, project_id, user_id, chosen, dict(metadata or {}))
-        if chosen is None:
+        """Create one server, on `host` or on the host with the fewest servers."""
+        if host is None and (found := self.state.emptiest(self.state.hosts.values())):
+            host = found.name
+        server = self.state.add_server(name, project_id, user_id, host, dict(metadata or {}))
+        if host is None:
             self.lifecycle.fail(
                 server, "No valid host was found. There are not enough hosts available."
             )
         else:
             self.lifecycle.build(server)
         return server
-
-    def _emptiest(self) -> str | None:
-        best: Host | None = None
-        for host in self.state.hosts.values():
-            if host.reserved >= host.capacity or host.service.disabled:
-                continue
-            if best is not None and host.reserved >= best.reserved:
-                continue
-            if self.state.is_up(host.service):
-                best = host
-        return best.name if best else None
 
     def fill(
         self,
@@ -127,7 +117,7 @@ class Cloud:
         metadata: Mapping[str, str] | None = None,
         vm_state: str = "active",
     ) -> list[Server]:
-        """`count` servers at once, spread evenly, in `vm_state` and with no build time."""
+        """Create `count` servers at once, spread evenly, in `vm_state` and without build time."""
         names = hosts or list(self.state.hosts)
         made = []
         for number in range(count):
@@ -136,6 +126,6 @@ class Cloud:
                 f"{name}-{number + 1}", project_id, user_id, host, dict(metadata or {})
             )
             server.launched = self.now
-            self.lifecycle.bring(server, {"vm_state": vm_state})
+            self.lifecycle.set_states(server, {"vm_state": vm_state})
             made.append(server)
         return made

@@ -1,12 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""/control: what no real cloud offers.  No authentication.
+"""/control: hosts that die, injected faults, counters.  Needs no authentication.
 
 POST   /control/hosts/{name}/kill       {"guests_survive": true}
 POST   /control/hosts/{name}/revive
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
 PUT    /control/servers/{id}            {"vm_state", "task_state", "locked", ...}
 POST   /control/servers/{id}/crash
-PUT    /control/faults                  {"slow", "clock_ahead_s", "away", "evacuations", "calls"}
+PUT    /control/faults                  {"slow", "clock_ahead_s", "unavailable", "evacuations",
+                                         "calls"}
 GET    /control/faults        DELETE    /control/faults
 GET    /control/requests      DELETE    /control/requests
 GET    /control/state         GET       /control/settings
@@ -25,7 +26,7 @@ from hacore_sandbox.wire import Answer, Call, Json, Response
 
 
 class Counters:
-    """How often each call was answered, and how."""
+    """How many calls were answered, by outcome."""
 
     def __init__(self) -> None:
         self._counts: collections.Counter[tuple[str, str, str, str]] = collections.Counter()
@@ -46,7 +47,7 @@ class Counters:
 
 
 class Control:
-    """One method per call."""
+    """The calls of the control API, one method each."""
 
     def __init__(self, cloud: Cloud, counters: Counters) -> None:
         self._cloud = cloud
@@ -57,7 +58,7 @@ class Control:
             ("/control/hosts/{name}/kill", "POST", self.kill),
             ("/control/hosts/{name}/revive", "POST", self.revive),
             ("/control/servers", "POST", self.create),
-            ("/control/servers/{id}", "PUT", self.bring),
+            ("/control/servers/{id}", "PUT", self.set_states),
             ("/control/servers/{id}/crash", "POST", self.crash),
             ("/control/faults", "GET", self.faults),
             ("/control/faults", "PUT", self.set_faults),
@@ -86,7 +87,7 @@ class Control:
         )
         count = body.get("count", 1)
         if not isinstance(count, int) or count < 0:
-            raise Refused(400, "count must be a whole number")
+            raise Refused(400, "count must be an integer that is not negative")
         user = str(body.get("user", "demo"))
         if user not in ACCOUNTS:
             raise Refused(400, f"unknown user {user!r}; known: {', '.join(ACCOUNTS)}")
@@ -105,7 +106,7 @@ class Control:
             self._write(server, body.get("states") or {})
         return Answer({"ids": [server.uuid for server in made]}, status=201)
 
-    def bring(self, call: Call) -> Answer:
+    def set_states(self, call: Call) -> Answer:
         server = self._cloud.state.server(call.ids["id"])
         self._write(server, _body(call))
         return Answer(self._shown(server))
@@ -114,9 +115,9 @@ class Control:
         known = {"vm_state", "task_state", "power_state", "locked", "locked_reason", "metadata"}
         if unknown := set(states) - known:
             raise Refused(400, f"unknown key {min(unknown)!r}; known: {', '.join(sorted(known))}")
-        self._cloud.lifecycle.bring(server, states)
+        self._cloud.lifecycle.set_states(server, states)
         if "locked" in states:
-            # true is the owner's lock; hacore's own is the admin's
+            # true means locked by the owner; hacore locks as an admin
             who = "owner" if states["locked"] is True else states["locked"]
             if who not in (None, False, "owner", "admin"):
                 raise Refused(400, "locked must be true, false, 'owner' or 'admin'")
@@ -129,7 +130,7 @@ class Control:
         self._cloud.lifecycle.crash(self._cloud.state.server(call.ids["id"]))
         return Answer(status=204)
 
-    # -- faults, counters, the overview
+    # -- faults, counters, state
 
     def faults(self, call: Call) -> Answer:
         del call
@@ -161,7 +162,7 @@ class Control:
         return Answer(dataclasses.asdict(self._cloud.settings))
 
     def state(self, call: Call) -> Answer:
-        """Everything on one page; with ?host= only the servers of one host."""
+        """The whole cloud; with ?host= only the servers of that host."""
         state = self._cloud.state
         hosts = [
             {
@@ -182,7 +183,7 @@ class Control:
                 "hosts": hosts,
                 "servers": [self._shown(server) for server in servers],
                 "migrations": collections.Counter(m.status for m in state.migrations),
-                "evacuations_under_way": self._cloud.evacuations.under_way,
+                "evacuations_in_flight": self._cloud.evacuations.in_flight,
             }
         )
 
@@ -203,7 +204,7 @@ class Control:
 
 
 def _body(call: Call, *known: str) -> dict[str, Any]:
-    """The body, which may be missing; of `known` names only, where there are any."""
+    """The body, or {} without one; Refused for a key that is not in `known`, if given."""
     if not call.raw_body.strip():
         return {}
     body = call.json()

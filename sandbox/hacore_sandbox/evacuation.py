@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""An evacuation, from the API call to the server's life on its new host.
+"""An evacuation, from the API call to the server running on its new host.
 
-The steps, their order and what each one writes are those seen on Nova 34.  A
-step is a visit to the control plane (conductor, scheduler, message bus,
-database), which all evacuations share: that is why firing everything at once
-brings nobody back early.
+The phases, their order and what each one writes were observed on Nova 34.  Each
+phase takes time of the control plane (conductor, scheduler, message bus,
+database), which all evacuations share: for that reason many evacuations at once
+do not finish earlier.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ EVACUABLE = ("active", "stopped", "error")  # nova/compute/api.py, evacuate
 
 @dataclasses.dataclass(eq=False)
 class Flight:
-    """One evacuation under way."""
+    """One evacuation in flight."""
 
     server: Server
     migration: Migration
     target: str | None
-    forced: bool  #: to `target`, whatever the scheduler thinks
+    forced: bool  #: to `target`, without the scheduler
     end_stopped: bool
     fault: str | None
     dest: Host | None = None
-    builds: bool = False  #: holds one of the destination's places for builds
+    builds: bool = False  #: holds one of the destination's build slots
     lost: bool = False
-    step: int = 0
+    phase: int = 0
 
 
 class Evacuations:
@@ -43,8 +43,8 @@ class Evacuations:
         self._lifecycle = lifecycle
         self._control = Station(state.settings.control_workers)
         self._flights: set[Flight] = set()
-        # Each is one visit to the control plane, done at the visit's end.
-        self._steps = (
+        # Each one runs when the control plane has done its work for it.
+        self._phases = (
             self._picked_up,
             self._schedule,
             self._claim,
@@ -57,10 +57,10 @@ class Evacuations:
         )
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         return len(self._flights)
 
-    # -- the API's part
+    # -- the API call
 
     def request(
         self,
@@ -70,7 +70,7 @@ class Evacuations:
         forced: bool = False,
         end_stopped: bool = False,
     ) -> Migration:
-        """Accept an evacuation, or refuse as nova-api does, in its order of checks."""
+        """Accept an evacuation, or refuse it with the checks of nova-api in their order."""
         if target is not None and target not in self._state.hosts:
             raise Refused(404, f"Compute host {target} not found.")
         if target is not None and target == server.host:
@@ -101,14 +101,14 @@ class Evacuations:
         self._queue(flight)
         return flight.migration
 
-    # -- moving on
+    # -- the control plane
 
     def _queue(self, flight: Flight) -> None:
-        """Line up at the control plane for the next step."""
+        """Queue at the control plane for the next phase."""
         settings = self._state.settings
         crowd = max(0, len(self._flights) - settings.crowd)
         pace = min(settings.crowd_max, 1.0 + crowd * settings.crowd_cost)
-        work_s = settings.control_work_s * pace * self._state.faults.slow / len(self._steps)
+        work_s = settings.control_work_s * pace * self._state.faults.slow / len(self._phases)
         wait_s = self._control.wait_s(self._state.now, work_s)
         self._state.timeline.after(wait_s, lambda: self._advance(flight))
 
@@ -118,9 +118,9 @@ class Evacuations:
         if flight.server.deleted is not None:
             self._end(flight, "failed")
             return
-        step = self._steps[flight.step]
-        flight.step += 1
-        step(flight)
+        phase = self._phases[flight.phase]
+        flight.phase += 1
+        phase(flight)
 
     def _end(self, flight: Flight, status: str) -> None:
         self._state.set_migration(flight.migration, status)
@@ -131,10 +131,10 @@ class Evacuations:
             flight.dest.reserved -= 1
 
     def _preempted(self, flight: Flight, expected: str) -> bool:
-        """Somebody else wrote the task_state: nova then fails the rebuild.
+        """Fail the rebuild, as nova does, if something else changed the task_state.
 
-        The migration at once, the server a while later, wherever it is by then:
-        another evacuation of it may have brought it to its new host meanwhile.
+        The migration fails at once and the server a second later, on whatever host it
+        is then: another evacuation may have moved it to its new host in the meantime.
         """
         server = flight.server
         if server.task_state == expected:
@@ -155,8 +155,8 @@ class Evacuations:
     # -- conductor and scheduler
 
     def _picked_up(self, flight: Flight) -> None:
-        # nova looks for "the" accepted migration of the server, and if it was
-        # evacuated twice both rebuilds go on with the same one
+        # nova takes the first accepted migration of the server: if it was evacuated
+        # twice, both rebuilds continue with the same record
         for migration in self._state.migrations_of[flight.server.uuid]:
             if migration.status == "accepted":
                 flight.migration = migration
@@ -174,29 +174,20 @@ class Evacuations:
         self._queue(flight)
 
     def _choose(self, flight: Flight) -> Host | None:
-        """The emptiest host that is enabled, up and has room; None when there is none."""
+        """The host that the scheduler picks, or None."""
         hosts = self._state.hosts
         if flight.forced and flight.target is not None:
             return hosts[flight.target]
         candidates = [hosts[flight.target]] if flight.target else hosts.values()
-        best = None
-        for host in candidates:
-            if host.reserved >= host.capacity or host.service.disabled:
-                continue
-            if host.name == flight.migration.source_compute:
-                continue
-            if best is not None and host.reserved >= best.reserved:
-                continue
-            if self._state.is_up(host.service):
-                best = host
-        return best
+        source = flight.migration.source_compute
+        return self._state.emptiest(host for host in candidates if host.name != source)
 
     # -- nova-compute on the destination
 
     def _claim(self, flight: Flight) -> None:
         dest = flight.dest
         assert dest is not None
-        if not dest.service.alive:  # the scheduler believed it up; its message is never read
+        if not dest.service.alive:  # the scheduler saw it up; nobody reads its message
             flight.lost = True
             self._flights.discard(flight)
             return
@@ -249,7 +240,7 @@ class Evacuations:
         server = flight.server
         server.launched = self._state.now
         server.guest_up = True
-        # nova: from here until _arrive the server looks well, on its old host
+        # nova: from here until _arrive the server appears healthy, on its old host
         set_state = self._lifecycle.set_state
         if flight.end_stopped:
             set_state(server, vm_state="active", task_state="powering-off", power_state=RUNNING)
@@ -271,10 +262,10 @@ class Evacuations:
         self._state.move_server(server, flight.dest.name)
         self._end(flight, "done")
 
-    # -- hosts that die and return
+    # -- hosts that die and are started again
 
     def host_died(self, name: str) -> None:
-        """What was on its way there never ends."""
+        """Evacuations to the host never end."""
         for flight in [f for f in self._flights if f.dest is not None and f.dest.name == name]:
             flight.lost = True
             self._flights.discard(flight)
@@ -282,9 +273,9 @@ class Evacuations:
     def source_returned(self, name: str) -> None:
         """A starting nova-compute deletes its copies of what was evacuated.
 
-        As nova does it (_destroy_evacuated_instances): also for evacuations not
-        ended yet, and only the last migration of each server becomes
-        `completed`; an earlier one stays as it is for ever.
+        As nova does (_destroy_evacuated_instances): also for evacuations that have
+        not ended yet, and only the last migration of each server becomes
+        `completed`; earlier ones keep their status.
         """
         last = {
             migration.server.uuid: migration

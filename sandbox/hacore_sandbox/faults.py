@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What is to go wrong, as set through /control/faults.
+"""Injected faults, as set through /control/faults.
 
-Rules are asked in their order and the first that applies counts.  Chance is
-drawn from a generator of its own, so that a fault never changes the uuids.
+Rules are tried in order and the first one that applies wins.  Random numbers
+come from a separate generator, so that a fault never changes the uuids.
 """
 
 import dataclasses
@@ -16,26 +16,26 @@ SERVICES = ("compute", "identity")
 
 
 class BadFault(ValueError):
-    """The description of a fault is not understood."""
+    """The description of a fault is invalid."""
 
 
 @dataclasses.dataclass
 class Rule:
-    """How often something happens: by chance, every so many, at most so often."""
+    """How often a fault occurs: `ratio` of the matching calls, every n-th, at most n `times`."""
 
     ratio: float | None = None
     every: int | None = None
     times: int | None = None
     seen: int = 0
 
-    def strikes(self, chance: random.Random) -> bool:
-        """Count one matching call; True when this one is hit."""
+    def strikes(self, rng: random.Random) -> bool:
+        """Count one matching call; True if the fault applies to it."""
         if self.times == 0:
             return False
         self.seen += 1
         if self.every is not None and self.seen % self.every:
             return False
-        if self.ratio is not None and chance.random() >= self.ratio:
+        if self.ratio is not None and rng.random() >= self.ratio:
             return False
         if self.times is not None:
             self.times -= 1
@@ -44,24 +44,24 @@ class Rule:
 
 @dataclasses.dataclass
 class EvacuationFault(Rule):
-    """An evacuation that fails, or never ends."""
+    """An evacuation that fails or never ends."""
 
     kind: str = "no_valid_host"
-    servers: frozenset[str] | None = None  #: None: any
+    servers: frozenset[str] | None = None  #: None: all of them
 
 
 @dataclasses.dataclass
 class CallFault(Rule):
-    """An answer in place of the real one, or none at all."""
+    """An answer in place of the real one, or a closed connection."""
 
     service: str | None = None
     method: str | None = None
     path: re.Pattern[str] | None = None
-    body: re.Pattern[str] | None = None  #: of the request: tells an evacuate from a lock
-    status: int | None = None  #: answer this
-    act: bool = False  #: but carry the call out first
+    body: re.Pattern[str] | None = None  #: of the request: distinguishes the actions
+    status: int | None = None  #: of the answer
+    act: bool = False  #: carry out the call before the faulty answer
     retry_after: int | None = None
-    drop: str | None = None  #: close the connection `before` or `after` acting
+    drop: str | None = None  #: close the connection `before` or `after` carrying out the call
     delay_s: float = 0.0
 
     def matches(self, service: str, method: str, path: str, body: str) -> bool:
@@ -74,70 +74,72 @@ class CallFault(Rule):
 
 
 class Faults:
-    """All the faults in force."""
+    """All active faults."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(f"faults-{seed}")
+        self._rng = random.Random(f"faults-{seed}")
         self.slow = 1.0
-        self.clock_ahead_s = 0.0  #: of the times in tokens and the dates of answers
-        self.away_until: dict[str, float] = {}
+        self.clock_ahead_s = 0.0  #: applies to the times in tokens and the Date header
+        self.unavailable_until: dict[str, float] = {}
         self.evacuations: list[EvacuationFault] = []
         self.calls: list[CallFault] = []
 
     def clear(self) -> None:
         self.slow = 1.0
         self.clock_ahead_s = 0.0
-        self.away_until = {}
+        self.unavailable_until = {}
         self.evacuations = []
         self.calls = []
 
     def of_evacuation(self, server_uuid: str) -> str | None:
-        """The kind of failure that this evacuation is to have."""
+        """The kind of failure to inject into this evacuation, or None."""
         for rule in self.evacuations:
             chosen = rule.servers is None or server_uuid in rule.servers
-            if chosen and rule.strikes(self._chance):
+            if chosen and rule.strikes(self._rng):
                 return rule.kind
         return None
 
     def of_call(self, service: str, method: str, path: str, body: str) -> CallFault | None:
         for rule in self.calls:
-            if rule.matches(service, method, path, body) and rule.strikes(self._chance):
+            if rule.matches(service, method, path, body) and rule.strikes(self._rng):
                 return rule
         return None
 
-    def is_away(self, service: str, now: float) -> bool:
-        return self.away_until.get(service, 0.0) > now
+    def is_unavailable(self, service: str, now: float) -> bool:
+        return self.unavailable_until.get(service, 0.0) > now
 
     def put(self, body: Mapping[str, Any], now: float) -> None:
-        """Set what `body` names and leave the rest; all of it, or BadFault and nothing."""
-        known = {"slow", "clock_ahead_s", "away", "evacuations", "calls"}
+        """Set the faults that `body` names and keep the others; BadFault leaves all unchanged."""
+        known = {"slow", "clock_ahead_s", "unavailable", "evacuations", "calls"}
         if unknown := set(body) - known:
             raise BadFault(f"unknown fault {min(unknown)!r}; known: {', '.join(sorted(known))}")
         slow = body.get("slow", self.slow)
         if not isinstance(slow, int | float) or slow <= 0:
-            raise BadFault("slow must be a number above 0")
+            raise BadFault("slow must be a number greater than 0")
         ahead_s = float(body.get("clock_ahead_s", self.clock_ahead_s))
-        away = {name: float(seconds) for name, seconds in dict(body.get("away", {})).items()}
-        if unknown := set(away) - set(SERVICES):
+        unavailable = {
+            name: float(seconds) for name, seconds in dict(body.get("unavailable", {})).items()
+        }
+        if unknown := set(unavailable) - set(SERVICES):
             raise BadFault(f"unknown service {min(unknown)!r}; known: {', '.join(SERVICES)}")
         evacuations = [_evacuation_fault(rule) for rule in body.get("evacuations", ())]
         calls = [_call_fault(rule) for rule in body.get("calls", ())]
         self.slow = float(slow)
         self.clock_ahead_s = ahead_s
-        self.away_until |= {service: now + seconds for service, seconds in away.items()}
+        self.unavailable_until |= {name: now + seconds for name, seconds in unavailable.items()}
         if "evacuations" in body:
             self.evacuations = evacuations
         if "calls" in body:
             self.calls = calls
 
     def describe(self, now: float) -> dict[str, Any]:
-        """What is in force, in the form that `put` takes."""
+        """The active faults, in the form that `put` accepts."""
         return {
             "slow": self.slow,
             "clock_ahead_s": self.clock_ahead_s,
-            "away": {
+            "unavailable": {
                 service: round(until - now, 3)
-                for service, until in self.away_until.items()
+                for service, until in self.unavailable_until.items()
                 if until > now
             },
             "evacuations": [_shown(rule) for rule in self.evacuations],
@@ -166,7 +168,7 @@ def _known_keys(rule: Mapping[str, Any], names: Iterable[str]) -> None:
     for name in ("every", "times"):
         value = rule.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
-            raise BadFault(f"{name} must be a whole number above 0")
+            raise BadFault(f"{name} must be an integer greater than 0")
 
 
 def _evacuation_fault(rule: Mapping[str, Any]) -> EvacuationFault:
@@ -194,5 +196,5 @@ def _call_fault(rule: Mapping[str, Any]) -> CallFault:
             if values.get(name) is not None:
                 values[name] = re.compile(values[name])
         except re.error as exc:
-            raise BadFault(f"{name} is no regular expression: {exc}") from exc
+            raise BadFault(f"{name} is not a valid regular expression: {exc}") from exc
     return CallFault(**values)

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The Compute API's calls about services, hypervisors, migrations and aggregates.
+"""The Compute API's calls on services, hypervisors, migrations and aggregates.
 
-All for administrators; rest.py has checked that.
+All are for administrators; rest.py checks that.
 """
 
 import datetime
@@ -13,9 +13,8 @@ from urllib.parse import urlencode
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Aggregate, Host, Migration, Refused, Service
 from hacore_sandbox.views import Views
-from hacore_sandbox.wire import Answer, Call, Json
+from hacore_sandbox.wire import TRUE, Answer, Call, Json
 
-_TRUE = ("1", "t", "true", "on", "y", "yes")
 _FALSE = ("0", "f", "false", "off", "n", "no")
 _MIGRATION_FILTERS = {
     "hidden", "host", "instance_uuid", "source_compute", "status", "migration_type"
@@ -23,7 +22,7 @@ _MIGRATION_FILTERS = {
 
 
 class Hosts:
-    """One method per call."""
+    """The calls, one method each."""
 
     def __init__(self, cloud: Cloud, views: Views) -> None:
         self._cloud = cloud
@@ -88,7 +87,7 @@ class Hosts:
         return service
 
     def _update_by_host(self, call: Call) -> Answer:
-        """Before 2.53: the action is in the path, the service in the body."""
+        """Before 2.53 the action is in the path and the service in the body."""
         body = call.json()
         host, binary, action = body.get("host"), body.get("binary"), call.ids["id"]
         shown: dict[str, Json] = {"host": host, "binary": binary}
@@ -119,7 +118,7 @@ class Hosts:
 
     def _forced_down(self, service: Service, value: Json) -> bool:
         word = str(value).lower()
-        if word not in _TRUE + _FALSE:
+        if word not in TRUE + _FALSE:
             message = f"Invalid input for field/attribute forced_down. Value: {value}."
             raise Refused(400, message)
         if word in _FALSE and any(
@@ -132,7 +131,7 @@ class Hosts:
                 "restarted, allowing these records to move to `completed` before retrying this "
                 "request.",
             )
-        return word in _TRUE
+        return word in TRUE
 
     # -- hypervisors
 
@@ -185,7 +184,7 @@ class Hosts:
         return Answer(body, rows=len(shown))
 
     def _migrations(self, call: Call) -> Iterator[Migration]:
-        """Newest first, behind the marker, of those that the filters let through."""
+        """The migrations that match the filters, newest first, after the marker."""
         source, instance = call.param("source_compute"), call.param("instance_uuid")
         if instance is not None:
             known = self._state.migrations_of.get(instance, [])
@@ -302,7 +301,7 @@ class Hosts:
 
 
 def next_link(call: Call, path: str, marker: str) -> Json:
-    """The link to the next page, which Nova gives with every full page."""
+    """The link to the next page, which Nova adds to every full page."""
     kept = [(name, value) for name, value in call.query if name != "marker"]
     query = urlencode([*kept, ("marker", marker)])
     return [{"rel": "next", "href": f"{call.base_url}/compute/v2.1/{path}?{query}"}]

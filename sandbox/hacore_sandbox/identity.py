@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The Keystone part: three accounts, tokens, and the catalogue."""
+"""The simulated Keystone: three accounts, tokens, the catalogue."""
 
 import base64
 import dataclasses
@@ -16,7 +16,7 @@ DOMAIN = {"id": "default", "name": "Default"}
 
 
 def id_of(kind: str, name: str) -> str:
-    """The same id for the same name in every sandbox."""
+    """An id that is the same for a name in every sandbox."""
     return uuid.uuid5(_NAMES, f"{kind}/{name}").hex
 
 
@@ -50,7 +50,7 @@ class Token:
 
 
 class Identity:
-    """Who may call, and for how long."""
+    """Accounts and tokens."""
 
     def __init__(
         self, state: State, faults: Faults, instance_ha_url: str | None, region: str
@@ -63,7 +63,7 @@ class Identity:
         self.tokens: dict[str, Token] = {}
 
     def caller(self, token_id: str | None) -> Caller | None:
-        """Who holds this token; None for an unknown or expired one."""
+        """The holder of the token; None if it is unknown or expired."""
         token = self.tokens.get(token_id or "")
         if token is None or token.expires <= self._state.now:
             return None
@@ -96,7 +96,7 @@ class Identity:
         return Answer({"token": self._shown(token, call)}, status=201, headers=headers)
 
     def show(self, call: Call) -> Answer:
-        """GET /auth/tokens: what keystonemiddleware asks about its callers' tokens."""
+        """GET /auth/tokens: how keystonemiddleware validates a token."""
         token = self._subject(call)
         if isinstance(token, Answer):
             return token
@@ -227,7 +227,7 @@ def _by_password(user: dict[str, Json]) -> Account | None:
 
 
 def _fits(account: Account, project: dict[str, Json]) -> bool:
-    """Everybody has roles in one project; an unscoped token is given that one too."""
+    """Whether the scope is the account's project, the only one; also without a scope."""
     if not project:
         return True
     wanted = project.get("name"), project.get("id")

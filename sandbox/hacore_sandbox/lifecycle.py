@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What happens to one server on one host: build, stop, start, lock, delete, crash.
+"""The operations on one server on one host: build, stop, start, lock, delete, crash.
 
-What Nova hands to a nova-compute that is dead stays undone, with its
+An operation that Nova hands to a dead nova-compute stays pending, with its
 task_state set, until that nova-compute runs again.
 """
 
@@ -23,7 +23,7 @@ from hacore_sandbox.state import State
 
 
 class Lifecycle:
-    """Nova's operations on a server, except the evacuation."""
+    """Nova's operations on a server, except evacuate."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -38,7 +38,7 @@ class Lifecycle:
         task_state: str | None = None,
         power_state: int | None = None,
     ) -> None:
-        """Write the states; a task_state that is not given is cleared."""
+        """Set the states; without a `task_state` the current one is cleared."""
         server.task_state = task_state
         if vm_state is not None:
             server.vm_state = vm_state
@@ -47,12 +47,12 @@ class Lifecycle:
         server.updated = self._state.now
 
     def fail(self, server: Server, message: str, code: int = 500) -> None:
-        """Nova's way with an operation that went wrong: ERROR, and a fault."""
+        """Set ERROR and a fault, as Nova does for an operation that failed."""
         server.fault = ServerFault(code, message, self._state.now)
         self.set_state(server, vm_state="error")
 
     def _on_its_host(self, server: Server, duration_s: float, done: Callable[[], None]) -> None:
-        """Let the server's nova-compute work; nothing comes of it if it dies meanwhile."""
+        """Call `done` after `duration_s`, unless the server's nova-compute dies in the meantime."""
         server.operation += 1
         host, operation = server.host, server.operation
         if host is None:
@@ -111,7 +111,7 @@ class Lifecycle:
     def lock(self, server: Server, caller: Caller, reason: str | None) -> None:
         owner = server.project_id == caller.project_id
         if server.locked_by and owner:
-            return  # nova: only an admin may lock what is locked already
+            return  # nova: only an admin may lock a locked server
         server.locked_by = "owner" if owner else "admin"
         server.locked_reason = reason
         server.updated = self._state.now
@@ -124,7 +124,7 @@ class Lifecycle:
         server.updated = self._state.now
 
     def reset_state(self, server: Server, vm_state: str) -> None:
-        """Writes the database, touches no guest, and ends no operation."""
+        """Change the database only: neither the guest nor a running operation."""
         self.set_state(server, vm_state=vm_state)
 
     def delete(self, server: Server, caller: Caller) -> None:
@@ -137,10 +137,10 @@ class Lifecycle:
         delete_s = self._state.settings.delete_s
         self._on_its_host(server, delete_s, lambda: self._state.remove_server(server))
 
-    # -- what happens without a call
+    # -- events without a call
 
     def crash(self, server: Server) -> None:
-        """The guest dies; Nova's view stays until it looks for itself."""
+        """The guest dies; Nova notices at its next power state sync."""
         server.guest_up = False
         self._state.timeline.after(
             self._state.settings.power_sync_s, lambda: self._power_sync(server)
@@ -154,13 +154,13 @@ class Lifecycle:
             self.begin_stop(server)
 
     def lose_guests(self, host: str) -> None:
-        """The machine lost its power, not only its nova-compute."""
+        """The whole host lost its power, not only its nova-compute."""
         for server in self._state.on_host[host].values():
             server.guest_up = False
 
-    def take_up(self, host: str) -> None:
-        """A nova-compute has started: it does what was left undone."""
-        undone = {
+    def resume(self, host: str) -> None:
+        """Resume the pending operations of a nova-compute that has started."""
+        pending = {
             "powering-off": self.begin_stop,
             "powering-on": self.begin_start,
             "spawning": self.build,
@@ -168,13 +168,13 @@ class Lifecycle:
         for server in list(self._state.on_host[host].values()):
             if server.task_state == "deleting":
                 self._state.remove_server(server)
-            elif server.task_state in undone:
-                undone[server.task_state](server)
+            elif server.task_state in pending:
+                pending[server.task_state](server)
             elif not server.guest_up and server.vm_state == "active":
                 self.crash(server)
 
-    def bring(self, server: Server, states: dict[str, str | int | None]) -> None:
-        """Put a server into given states, whatever they are; for tests."""
+    def set_states(self, server: Server, states: dict[str, str | int | None]) -> None:
+        """Put a server into any given states; for tests."""
         if "vm_state" in states:
             server.vm_state = str(states["vm_state"])
             if server.vm_state not in STATUSES:

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Hosts, servers, migrations, aggregates; and Nova's words for their states.
+"""Hosts, servers, migrations, aggregates; and Nova's names of their states.
 
-Values only: what may follow what is in lifecycle.py and evacuation.py.
+Values only: lifecycle.py and evacuation.py change them.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from hacore_sandbox.timeline import Slots
 NOSTATE, RUNNING, SHUTDOWN, CRASHED = 0, 1, 4, 6  # nova.objects.fields.InstancePowerState
 
 _REBUILD = dict.fromkeys(("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning"))
-#: vm_state -> the status without a task, and those of the tasks that change it.
+#: vm_state -> the status without a task, and the statuses by task_state.
 STATUSES: dict[str, tuple[str, dict[str, str]]] = {
     "active": ("ACTIVE", dict.fromkeys(_REBUILD, "REBUILD") | {"migrating": "MIGRATING"}),
     "building": ("BUILD", {}),
@@ -26,12 +26,12 @@ STATUSES: dict[str, tuple[str, dict[str, str]]] = {
     "shelved": ("SHELVED", {}),
     "shelved_offloaded": ("SHELVED_OFFLOADED", {}),
 }
-#: The states in which a guest is up.
+#: The power state of each vm_state whose guest runs.
 POWER_OF = {"active": RUNNING, "paused": 3, "rescued": RUNNING, "resized": RUNNING}
 
 
 class Refused(Exception):
-    """A call that is answered with a fault: a status and a sentence."""
+    """A call is answered with a fault: a status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 @dataclasses.dataclass
 class Service:
-    """One nova service; for a nova-compute see `Host` too."""
+    """A nova service; a nova-compute also has a `Host`."""
 
     id: int
     uuid: str
@@ -53,13 +53,13 @@ class Service:
     disabled_reason: str | None = None
     forced_down: bool = False
     alive: bool = True
-    reports_from: float = 0.0  #: alive: the time of its first report
-    last_report: float = 0.0  #: dead: the time of its last
+    reports_from: float = 0.0  #: while alive: the time of its first heartbeat
+    last_report: float = 0.0  #: while dead: the time of its last heartbeat
 
 
 @dataclasses.dataclass
 class Host:
-    """A compute host: its service, its node, and what runs there."""
+    """A compute host: its service, its node, its load."""
 
     name: str
     service: Service
@@ -69,8 +69,8 @@ class Host:
     capacity: int
     builds: Slots
     number: int
-    reserved: int = 0  #: servers, those on their way here included
-    boots: int = 0  #: counts the starts; work of an earlier life is lost
+    reserved: int = 0  #: servers, including those being moved here
+    boots: int = 0  #: counts starts and stops; work begun before is lost
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ class ServerFault:
 
 @dataclasses.dataclass(eq=False)
 class Server:
-    """An instance, as Nova's database has it, plus whether its guest is really up."""
+    """A server as in Nova's database, plus whether its guest really runs."""
 
     uuid: str
     number: int
@@ -104,7 +104,7 @@ class Server:
     locked_reason: str | None = None
     fault: ServerFault | None = None
     flavor: str = "1"
-    operation: int = 0  #: counts the operations begun; a late end of an old one is dropped
+    operation: int = 0  #: counts operations; the end of an older one is ignored
 
     @property
     def status(self) -> str:
@@ -125,7 +125,7 @@ class Migration:
     dest_compute: str | None = None
     dest_node: str | None = None
     dest_host: str | None = None
-    updated: float | None = None  #: None until it first changes, as in the database
+    updated: float | None = None  #: None until the first change, as in the database
 
 
 @dataclasses.dataclass
@@ -142,7 +142,7 @@ class Aggregate:
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Who calls: what a token says."""
+    """The caller, as the token describes it."""
 
     user_id: str
     user_name: str

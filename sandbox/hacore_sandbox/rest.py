@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""`Rest`: from a request to an answer, with no socket and no waiting.
+"""`Rest`: from a request to an answer, without sockets and without waiting.
 
-Which URL leads where, microversions, tokens, policy, injected faults, and how
-long the real thing would have taken.  The control API is in control.py.
+Routes, microversions, tokens, policy, injected faults, and how long a real Nova
+would have taken.  The control API is in control.py.
 """
 
 import dataclasses
@@ -135,7 +135,7 @@ class Rest:
                   "os-aggregates:add_host"),
         ]  # fmt: skip
 
-    # -- the way of a request
+    # -- requests
 
     def handle(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
@@ -173,7 +173,7 @@ class Rest:
 
     def _with_faults(self, service: str, route: Route | None, call: Call) -> Response:
         faults = self._cloud.faults
-        if faults.is_away(service, self._cloud.now):
+        if faults.is_unavailable(service, self._cloud.now):
             return Response(0, drop=True)
         body = call.raw_body.decode(errors="replace")
         fault = faults.of_call(service, call.method, call.path, body)
@@ -200,7 +200,7 @@ class Rest:
         return Response(fault.status, headers, body, delay_s=delay_s + fault.delay_s)
 
     def _timed(self, service: str, route: Route | None, call: Call) -> Response:
-        """The answer, after the wait for a free API worker and for its work."""
+        """The answer, delayed by the wait for an API worker and by its work."""
         if service == "identity":
             response, rows = self._answer_identity(route, call)
         else:

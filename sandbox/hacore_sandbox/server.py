@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The HTTP server: sockets, threads, and the waits that `Rest` asks for.
+"""The HTTP server: sockets, threads, and the delays of the answers.
 
-HTTP/1.1 with keep-alive, for clients that are known: bodies come with a
-Content-Length.  The model is single-threaded, so one lock surrounds it; the
-waits and the JSON are outside of the lock.
+HTTP/1.1 with keep-alive, for known clients: bodies have a Content-Length.  The
+model is single-threaded, so one lock guards it; delays and JSON are outside of
+the lock.
 """
 
 import email.utils
@@ -49,12 +49,12 @@ class SandboxServer(socketserver.ThreadingTCPServer):
             with self.lock:
                 return self.rest.handle(method, path, query, headers, body)
         except Exception:
-            LOG.exception("%s %s failed in the sandbox itself", method, path)
-            return Response(500, {}, fault_body(500, "a bug of the sandbox; see its log"))
+            LOG.exception("Unexpected exception in the sandbox: %s %s", method, path)
+            return Response(500, {}, fault_body(500, "internal error of the sandbox; see its log"))
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    """One connection, as many requests as the client sends."""
+    """One connection, with any number of requests."""
 
     server: SandboxServer
     disable_nagle_algorithm = True
@@ -67,7 +67,7 @@ class _Connection(socketserver.StreamRequestHandler):
             return
 
     def _one_request(self) -> bool:
-        """Read and answer one; False when the connection is to be closed."""
+        """Read and answer a request; False if the connection must be closed."""
         line = self.rfile.readline(65536)
         if line in (b"\r\n", b"\n"):
             line = self.rfile.readline(65536)
@@ -127,6 +127,6 @@ class _Connection(socketserver.StreamRequestHandler):
         self.wfile.write(data if head or response.status == 204 else data + payload)
 
     def _abort(self) -> None:
-        """Close with a reset, as when the process behind the port has died."""
+        """Close with a reset, as if the process behind the port had died."""
         linger_at_once = b"\x01\x00\x00\x00\x00\x00\x00\x00"
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_at_once)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The Compute API's calls about servers, flavors and limits."""
+"""The Compute API's calls on servers, flavors and limits."""
 
 import dataclasses
 import datetime
@@ -12,9 +12,9 @@ from hacore_sandbox.hosts import next_link
 from hacore_sandbox.model import FLAVORS, STATUSES, Refused, Server
 from hacore_sandbox.state import list_order
 from hacore_sandbox.views import Views, flavor, links
-from hacore_sandbox.wire import Answer, Call, Json
+from hacore_sandbox.wire import TRUE, Answer, Call, Json
 
-#: nova/api/openstack/compute/schemas/servers.py: from 2.75 on any other name is refused.
+#: nova/api/openstack/compute/schemas/servers.py: from 2.75 on every other name is refused.
 QUERY = frozenset({
     "user_id", "project_id", "tenant_id", "launch_index", "image_ref", "image", "kernel_id",
     "ramdisk_id", "hostname", "key_name", "power_state", "vm_state", "task_state", "host", "node",
@@ -26,12 +26,11 @@ QUERY = frozenset({
     "locked", "limit", "marker",
 })  # fmt: skip
 _REBUILD_TASKS = ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
-_YES = ("1", "t", "true", "on", "y", "yes")
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """The filters of a list."""
+class ServerFilter:
+    """The filters of a server list."""
 
     host: str | None
     project_id: str | None
@@ -44,7 +43,7 @@ class Wanted:
     since: datetime.datetime | None
     before: datetime.datetime | None
 
-    def lets_through(self, server: Server, views: Views) -> bool:
+    def matches(self, server: Server, views: Views) -> bool:
         if self.project_id is not None and server.project_id != self.project_id:
             return False
         if self.vm_states is not None and server.vm_state not in self.vm_states:
@@ -65,7 +64,7 @@ class Wanted:
 
 
 class Servers:
-    """One method per call."""
+    """The calls, one method each."""
 
     def __init__(self, cloud: Cloud, views: Views) -> None:
         self._cloud = cloud
@@ -118,7 +117,7 @@ class Servers:
                 return server
         raise Refused(400, f"marker [{marker}] not found")
 
-    def _matching(self, wanted: Wanted, marker: Server | None) -> Iterator[Server]:
+    def _matching(self, wanted: ServerFilter, marker: Server | None) -> Iterator[Server]:
         known: Iterable[Server] = ()
         if wanted.deleted is not True:
             known = self._state.servers_from(wanted.host, marker)
@@ -131,17 +130,17 @@ class Servers:
             ]
             known = sorted([*known, *gone], key=list_order)
         for server in known:
-            if wanted.lets_through(server, self._views):
+            if wanted.matches(server, self._views):
                 yield server
 
-    def _wanted(self, call: Call, view: str) -> Wanted | None:
-        """The filters; None where nothing can match."""
+    def _wanted(self, call: Call, view: str) -> ServerFilter | None:
+        """The filters; None if nothing can match."""
         admin = call.who.is_admin
         if call.version >= (2, 75):
             for name, _ in call.query:
                 if name not in QUERY:
                     raise Refused(400, f"{name!r} does not match any of the regexes: '^_'")
-        all_tenants = (call.param("all_tenants") or "0").lower() in (*_YES, "")
+        all_tenants = (call.param("all_tenants") or "0").lower() in (*TRUE, "")
         if all_tenants and not admin:
             rule = f"os_compute_api:servers:{view}:get_all_tenants"
             raise Refused(403, f"Policy doesn't allow {rule} to be performed.")
@@ -154,21 +153,21 @@ class Servers:
         changes = since is not None or before is not None
         deleted = call.param("deleted") if admin else None
         uuids = call.params("uuid")
-        return Wanted(
+        return ServerFilter(
             host=call.param("host") if admin else None,
             project_id=project if all_tenants else call.who.project_id,
             vm_states=vm_states,
             task_states=task_states,
             name=_pattern(call.param("name") or call.param("display_name")),
             uuids=frozenset(uuids) if uuids else None,
-            locked=None if locked is None else locked.lower() in _YES,
-            deleted=deleted.lower() in _YES if deleted else (None if changes else False),
+            locked=None if locked is None else locked.lower() in TRUE,
+            deleted=deleted.lower() in TRUE if deleted else (None if changes else False),
             since=since,
             before=before,
         )
 
     def _states(self, call: Call) -> tuple[frozenset[str] | None, frozenset[str] | None]:
-        """`status` in terms of vm_state and task_state, as nova turns it around."""
+        """`status` as vm_states and task_states, as nova translates it."""
         statuses = {status.upper() for status in call.params("status")}
         vm_states = call.params("vm_state") if call.who.is_admin else []
         task_states = call.params("task_state") if call.who.is_admin else []
@@ -255,7 +254,7 @@ class Servers:
         return Answer(status=204)
 
     def migrations(self, call: Call) -> Answer:
-        """Nova lists live migrations under way here, and we have none."""
+        """Nova lists running live migrations here; the sandbox has none."""
         self._server(call)
         return Answer({"migrations": []})
 
@@ -314,13 +313,13 @@ class Servers:
             raise Refused(400, f"Invalid input for field/attribute evacuate. Value: {values}.")
         self._check_evacuate(values, call)
         target = values.get("host")
-        forced = str(values.get("force", False)).lower() in _YES
+        forced = str(values.get("force", False)).lower() in TRUE
         if forced and not target:
             raise Refused(400, "Can't force to a non-provided destination")
         self._cloud.evacuations.request(
             server,
             target,
-            # before 2.29 a host was always forced
+            # before 2.29 a target host was always forced
             forced=bool(target) and (forced or call.version < (2, 29)),
             end_stopped=call.version >= (2, 95),
         )

@@ -6,11 +6,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the simulated cloud is like.  Durations are in seconds.
+    """The settings of a simulated cloud.  Durations are in seconds.
 
-    The defaults are what a real Nova (34.0, four computes, two cores) was seen
-    to take: one evacuation alone 0.8 to 1.5 s; fifty with 6 to 20 in flight
-    21.5 s; all fifty at once 36 s, each then back after 34 s on average.
+    The defaults were measured on a real Nova (34.0, four computes, two cores):
+    one evacuation alone takes 0.8 to 1.5 s; fifty take 21.5 s with 6 to 20 in
+    flight, and 36 s all at once, each then 34 s on average.
     """
 
     # -- size
@@ -27,7 +27,7 @@ class Settings:
     identity_api_workers: int = 4
     identity_read_s: float = 0.01
     identity_token_s: float = 0.03
-    max_limit: int = 1000  #: rows of a page, [api] max_limit of nova
+    max_limit: int = 1000  #: rows per page, [api] max_limit of nova
     min_microversion: tuple[int, int] = (2, 1)
     max_microversion: tuple[int, int] = (2, 100)
     token_lifetime_s: float = 86400.0
@@ -35,20 +35,22 @@ class Settings:
     # -- nova-compute's heartbeat
     report_interval_s: float = 1.0
     service_down_s: float = 5.0
-    startup_s: float = 2.0  #: from the start of nova-compute to its first report
-    #: A disable or enable of a service that Nova sees up waits for its nova-compute to
-    #: take note: so long where that has just died (nova: rpc_response_timeout).
+    startup_s: float = 2.0  #: from the start of nova-compute to its first heartbeat
+    #: Disabling or enabling a service waits for its nova-compute: this long if Nova sees
+    #: it up although it has just died (nova: rpc_response_timeout).
     rpc_timeout_s: float = 60.0
 
     # -- evacuations
-    control_workers: int = 1  #: conductors and schedulers working side by side
-    control_work_s: float = 0.43  #: their time for one evacuation, all its steps
-    crowd: int = 20  #: up to so many in flight the control plane keeps its pace
-    crowd_cost: float = 0.025  #: each one above makes every step so much longer
-    crowd_max: float = 3.0  #: but never longer than this times
+    control_workers: int = 1  #: conductors and schedulers
+    control_work_s: float = 0.43  #: their work for one evacuation, all phases
+    crowd: int = 20  #: evacuations in flight up to which the control plane keeps its pace
+    crowd_cost: float = 0.025  #: each one above makes every phase longer by this fraction
+    crowd_max: float = 3.0  #: upper limit of that factor
     builds_per_host: int = 20
     spawn_s: float = 0.4
-    jitter: float = 0.2  #: spread of spawn, stop and start times, plus and minus
+    jitter: float = (
+        0.2  #: random spread of spawn, stop and start times: plus or minus this fraction
+    )
     #: False: answer 409 while a task_state is set, as nova did before the fix
     #: of bug 1978983 (Zed, backported to Xena).
     evacuate_busy: bool = True
@@ -58,13 +60,13 @@ class Settings:
     stop_s: float = 0.5
     start_s: float = 0.5
     delete_s: float = 0.5
-    power_sync_s: float = 600.0  #: until nova notices by itself that a guest has died
+    power_sync_s: float = 600.0  #: until nova notices by itself that a guest died
 
 
 PRESETS = {
-    # As measured on the real one.
+    # As measured on a real Nova.
     "real": Settings(),
-    # Twenty instances are back six to eight seconds after Nova sees the host down.
+    # Twenty instances run again six to eight seconds after Nova sees the host down.
     "demo": Settings(
         compute_read_s=0.005,
         compute_write_s=0.01,
@@ -85,7 +87,7 @@ PRESETS = {
         delete_s=0.2,
         power_sync_s=60.0,
     ),
-    # For tests and for measuring hacore itself: Nova costs next to nothing.
+    # For tests and for measuring hacore itself: Nova takes hardly any time.
     "instant": Settings(
         compute_api_workers=64,
         compute_read_s=0.0,

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The records of the simulated cloud, and their indexes.
 
-Invariant: `on_host` holds exactly the servers that are not deleted, by the
-host that they name.  Lists cost what they return, not what exists.
+Invariant: `on_host` holds exactly the servers that are not deleted, by their
+host.  The cost of a list depends on its result, not on the size of the cloud.
 """
 
 import bisect
@@ -19,7 +19,7 @@ from hacore_sandbox.timeline import Slots, Timeline
 
 
 class State:
-    """Everything that exists, and when."""
+    """All records, and the current time."""
 
     def __init__(self, clock: Clock, settings: Settings, seed: int) -> None:
         self.settings = settings
@@ -51,11 +51,11 @@ class State:
         return self.timeline.now
 
     def spread(self, duration_s: float) -> float:
-        """A duration as it really is this time."""
+        """A duration with its random spread."""
         swing = self.settings.jitter
         return duration_s * self.faults.slow * self._spread.uniform(1 - swing, 1 + swing)
 
-    # -- making records
+    # -- new records and changes
 
     def new_uuid(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
@@ -101,7 +101,7 @@ class State:
         return server
 
     def remove_server(self, server: Server) -> None:
-        """Nova's delete: the row stays, marked; only lists with changes-since show it."""
+        """Mark the row as deleted, as Nova does; only lists with changes-since show it."""
         if server.uuid not in self.servers:
             return
         del self.servers[server.uuid]
@@ -114,7 +114,7 @@ class State:
         self._ordered = None
 
     def move_server(self, server: Server, host: str) -> None:
-        """`host` has room reserved for it already."""
+        """Assign the server to `host`, which has reserved room for it."""
         del self.on_host[server.host][server.uuid]
         if server.host is not None:
             self.hosts[server.host].reserved -= 1
@@ -149,7 +149,7 @@ class State:
         self.aggregates[aggregate.id] = aggregate
         return aggregate
 
-    # -- asking
+    # -- lookups
 
     def host(self, name: str) -> Host:
         if name not in self.hosts:
@@ -162,26 +162,38 @@ class State:
         return self.servers[server_uuid]
 
     def last_report(self, service: Service) -> float:
-        """When the service last said that it is alive."""
+        """The time of the last heartbeat."""
         if not service.alive or self.now < service.reports_from:
             return service.last_report
         interval = self.settings.report_interval_s
         return service.reports_from + (self.now - service.reports_from) // interval * interval
 
     def is_up(self, service: Service) -> bool:
-        """What Nova believes, which lags behind what is."""
+        """Nova's view, which lags behind the real state."""
         if service.forced_down:
             return False
         return self.now - self.last_report(service) <= self.settings.service_down_s
 
+    def emptiest(self, candidates: Iterable[Host]) -> Host | None:
+        """The host with the fewest servers of those that are enabled, up and have room."""
+        best: Host | None = None
+        for host in candidates:
+            if host.reserved >= host.capacity or host.service.disabled:
+                continue
+            if best is not None and host.reserved >= best.reserved:
+                continue
+            if self.is_up(host.service):
+                best = host
+        return best
+
     def ordered_servers(self) -> list[Server]:
-        """All of them as Nova lists them: newest first."""
+        """All servers in the order of Nova's lists: newest first."""
         if self._ordered is None:
             self._ordered = sorted(self.servers.values(), key=list_order)
         return self._ordered
 
     def servers_from(self, host: str | None, marker: Server | None) -> Iterable[Server]:
-        """In the order of lists, behind `marker`; of one host where one is given."""
+        """The servers after `marker` in the order of lists; of one host if given."""
         if host is None:
             chosen = self.ordered_servers()
         else:

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Pending events, and stations where work queues; on a clock that is given.
+"""Pending events, and queues of work; on a clock passed in.
 
-Lazy: nothing happens until somebody calls `Timeline.advance`, which then runs
-every event that has come due, in order, each at its own moment.
+Nothing happens until `Timeline.advance` is called: it runs every event that is
+due, in order, each at its own time.
 """
 
 import datetime
@@ -13,7 +13,7 @@ from hacore.clock import Clock
 
 
 class Timeline:
-    """The events to come, and the time as of the last advance."""
+    """The pending events, and the time as of the last `advance`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,24 +25,20 @@ class Timeline:
 
     @property
     def now(self) -> float:
-        """Seconds since the start, as far as events have been run."""
+        """Seconds since the start, as of the last event."""
         return self._now
-
-    @property
-    def pending(self) -> int:
-        return len(self._events)
 
     def at(self, when: float) -> datetime.datetime:
         """`when` as a wall-clock time (UTC)."""
         return self._started_at + datetime.timedelta(seconds=when)
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
-        """Run `action` when `delay_s` has passed."""
-        self._count += 1  # so that events of one moment run in the order they were made
+        """Run `action` in `delay_s` seconds."""
+        self._count += 1  # events of the same time run in the order in which they were added
         heapq.heappush(self._events, (self._now + max(0.0, delay_s), self._count, action))
 
     def advance(self) -> None:
-        """Run what has come due."""
+        """Run the events that are due."""
         target = self._clock.monotonic() - self._started
         while self._events and self._events[0][0] <= target:
             when, _, action = heapq.heappop(self._events)
@@ -52,10 +48,10 @@ class Timeline:
 
 
 class Station:
-    """A limited number of workers with one queue in front of them.
+    """A limited number of workers with one queue.
 
-    Work must be brought in the order of time; each piece is told at once how
-    long it takes until it is done, waiting included.
+    Work must be queued in the order of time; `wait_s` returns at once how long a
+    piece takes until it is done, waiting included.
     """
 
     def __init__(self, workers: int) -> None:
@@ -69,14 +65,14 @@ class Station:
 
 
 class Slots:
-    """A limited number of places, each held for a time unknown in advance."""
+    """A limited number of slots, each occupied for a time not known in advance."""
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, count: int) -> None:
+        self._free = count
         self._waiting: list[Callable[[], None]] = []
 
     def take(self, action: Callable[[], None]) -> None:
-        """Run `action` as soon as there is a place: now, or in a later `give_back`."""
+        """Run `action` as soon as a slot is free: now, or in a later `give_back`."""
         if self._free > 0:
             self._free -= 1
             action()

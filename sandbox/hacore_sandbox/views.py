@@ -31,7 +31,7 @@ class Views:
     # -- times
 
     def stored(self, when: float) -> datetime.datetime:
-        """The time as Nova's database (MySQL) has it: rounded to whole seconds."""
+        """The time as in Nova's database (MySQL): rounded to whole seconds."""
         second = math.floor(self._origin + when + 0.5)
         return datetime.datetime.fromtimestamp(second, datetime.UTC)
 
@@ -112,7 +112,7 @@ class Views:
         }
 
     def server(self, server: Server, call: Call, *, alone: bool = True) -> Json:
-        """The detailed view; `alone`: from GET /servers/{id}, not from a list."""
+        """The detailed view; `alone`: of GET /servers/{id}, not of a list."""
         version, admin = call.version, call.who.is_admin
         status = server.status
         shown = self.server_basic(server, call) | {
@@ -276,7 +276,7 @@ def _flavor_of(server: Server, call: Call) -> Json:
 
 @functools.lru_cache(maxsize=4096)
 def _host_id(project_id: str, host: str | None) -> str:
-    """The host's name, hidden from the owner but the same for his servers on it."""
+    """A hash of the host's name, the same for all servers of a project on it."""
     return hashlib.sha224((project_id + host).encode()).hexdigest() if host else ""
 
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""A call and its answer, without sockets; and how a fault looks in JSON."""
+"""Requests and answers, without sockets; and faults as JSON."""
 
 import dataclasses
 import datetime
@@ -11,6 +11,8 @@ from typing import Any
 from hacore_sandbox.model import Caller, Refused
 
 Json = Any
+#: oslo.utils.strutils.TRUE_STRINGS, what nova accepts
+TRUE = ("1", "t", "true", "on", "y", "yes")
 Version = tuple[int, int]
 
 #: nova/api/openstack/wsgi.py, Fault._fault_names
@@ -31,24 +33,24 @@ FAULT_NAMES = {
 
 @dataclasses.dataclass
 class Response:
-    """What goes back; `drop`: nothing does, and the connection is closed."""
+    """The HTTP answer; `drop`: none, and the connection is closed."""
 
     status: int
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body: Json = None
-    delay_s: float = 0.0  #: the HTTP layer waits this long before it answers
+    delay_s: float = 0.0  #: the HTTP server waits this long before it answers
     drop: bool = False
 
 
 @dataclasses.dataclass
 class Answer:
-    """What a handler gives: the status, the body, and how many rows it has read."""
+    """What a handler returns; `rows`: how many it has read."""
 
     body: Json = None
     status: int = 200
     rows: int = 0
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
-    delay_s: float = 0.0  #: that it waited for somebody else
+    delay_s: float = 0.0  #: the wait for a nova-compute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Call:
         return self.caller
 
     def param(self, name: str) -> str | None:
-        """The last value given, as webob's `GET[name]`."""
+        """The last value, as webob's `GET[name]`."""
         values = self.params(name)
         return values[-1] if values else None
 
@@ -116,11 +118,11 @@ def invalid_query(name: str, message: str) -> Refused:
 
 
 def fault_body(status: int, message: str) -> Json:
-    """A fault as Nova writes it."""
+    """A fault in Nova's format."""
     return {FAULT_NAMES.get(status, "computeFault"): {"code": status, "message": message}}
 
 
 def unauthorized_body() -> Json:
-    """As keystonemiddleware and Keystone write it."""
+    """A fault in the format of keystonemiddleware and Keystone."""
     message = "The request you have made requires authentication."
     return {"error": {"code": 401, "title": "Unauthorized", "message": message}}

@@ -86,7 +86,7 @@ class Happenings:
 
     def _away(self, service: str, seconds: float) -> None:
         self.kinds.add(f"{service} away")
-        self._cloud.faults.put({"away": {service: seconds}}, self._cloud.now)
+        self._cloud.faults.put({"unavailable": {service: seconds}}, self._cloud.now)
 
     def _calls_go_wrong(self, rule: dict[str, Any], seconds: float) -> None:
         kind = next(str(rule[key]) for key in ("status", "drop", "delay_s") if key in rule)

@@ -1,24 +1,24 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The story in plain lines, one for each event, with no control codes."""
+"""The demo in plain lines, one for each event, without control codes."""
 
 from collections.abc import Iterator
 from typing import TextIO
 
 from hacore.clock import Clock
-from hacore_sandbox.demo.facts import Move, Recovery, Step
+from hacore_sandbox.demo.records import Move, Recovery, Task
 from hacore_sandbox.demo.scenarios import Table
 
 
 class Lines:
-    """Writes each event with the seconds since the start."""
+    """Write each event with the seconds since the start."""
 
     def __init__(self, out: TextIO, clock: Clock) -> None:
         self._out = out
         self._clock = clock
         self._began = clock.monotonic()
-        self._messages: dict[str, int] = {}  #: by step, how many are told
-        self._states: dict[str, str] = {}  #: by step, the one that is told
-        self._arrived: set[str] = set()  #: moves that are told
+        self._messages: dict[str, int] = {}  #: by task, how many are written
+        self._states: dict[str, str] = {}  #: by task, the last one written
+        self._ended: set[str] = set()  #: by instance, the moves written
 
     def title(self, text: str) -> None:
         self._write(f"hacore demo: {text}")
@@ -35,24 +35,24 @@ class Lines:
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
         del elapsed_s
         for move in recovery.moves:
-            if move.ended and move.instance_uuid not in self._arrived:
-                self._arrived.add(move.instance_uuid)
-                count = f"{len(self._arrived)} of {len(recovery.moves)}"
-                self._event(f"{move.instance_name}: {_way(move)} ({count})")
-        for step in recovery.steps:
-            for text in self._news(step):
-                self._event(f"{step.name}: {text}")
+            if move.ended and move.instance_uuid not in self._ended:
+                self._ended.add(move.instance_uuid)
+                count = f"{len(self._ended)} of {len(recovery.moves)}"
+                self._event(f"{move.instance_name}: {_result(move)} ({count})")
+        for task in recovery.tasks:
+            for text in self._news(task):
+                self._event(f"{task.name}: {text}")
 
-    def _news(self, step: Step) -> Iterator[str]:
-        changed = self._states.get(step.name) != step.state
-        self._states[step.name] = step.state
-        if changed and step.state == "RUNNING":
-            yield step.state
-        told = self._messages.get(step.name, 0)
-        self._messages[step.name] = len(step.messages)
-        yield from step.messages[told:]
-        if changed and step.state != "RUNNING":
-            yield f"{step.state}, {step.progress:.0%}"
+    def _news(self, task: Task) -> Iterator[str]:
+        changed = self._states.get(task.name) != task.state
+        self._states[task.name] = task.state
+        if changed and task.state == "RUNNING":
+            yield task.state
+        written = self._messages.get(task.name, 0)
+        self._messages[task.name] = len(task.messages)
+        yield from task.messages[written:]
+        if changed and task.state != "RUNNING":
+            yield f"{task.state}, {task.progress:.0%}"
 
     def table(self, table: Table) -> None:
         rows = [table.headers, *table.rows]
@@ -77,7 +77,7 @@ class Lines:
         self._out.flush()
 
 
-def _way(move: Move) -> str:
+def _result(move: Move) -> str:
     if move.status == "succeeded":
         return f"{move.source} -> {move.dest}"
     return f"{move.status} on {move.source}: {move.message}"

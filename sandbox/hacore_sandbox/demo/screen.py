@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The story on a terminal: what is so stays, what goes on moves below it."""
+"""The demo on a terminal: finished lines stay, progress is redrawn below them."""
 
 import dataclasses
 import threading
@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hacore.clock import Clock
-from hacore_sandbox.demo.facts import Move, Recovery, Step
+from hacore_sandbox.demo.records import Move, Recovery, Task
 from hacore_sandbox.demo.scenarios import Table
 
 
@@ -33,30 +33,30 @@ _ASCII = _Marks("*", "x", "->", "..", "line")
 _FRAME_S = 0.08
 _GAP = 2
 _BAR_WIDTH = 40
-_NAME_WIDTH = 30  #: of the longest name of a step of hacore's own
-_WIDE = 100  #: columns in which a step and what it says fit side by side
+_NAME_WIDTH = 30  #: of the longest name of hacore's own tasks
+_WIDE = 100  #: columns in which a task and its last message fit side by side
 _GREEN, _BLUE, _RED, _DIM = "green", "cyan", "red", "dim"
 _WORDS = {"succeeded": _GREEN, "finished": _GREEN, "failed": _RED, "error": _RED}
-#: What is shown first where there is no room for every instance.
-_INTEREST = ("failed", "ongoing", "succeeded", "pending", "ignored")
+#: Which moves are shown first if there is no room for all.
+_PRIORITY = ("failed", "ongoing", "succeeded", "pending", "ignored")
 
 
 class Screen:
-    """Draws with rich."""
+    """Draw with rich."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
         self._clock = clock
         self._marks = _ASCII if console.options.ascii_only else _UNICODE
         self._spinner = Spinner(self._marks.spinner, style=_BLUE)
-        self._moving: RenderableType = ""
+        self._progress: RenderableType = ""
         self._live = Live(
             console=console,
-            get_renderable=lambda: self._moving,
+            get_renderable=lambda: self._progress,
             auto_refresh=False,
             transient=True,
         )
-        # rich's own thread may paint between the two halves of a print of another one
+        # rich's own thread may draw between the two halves of another thread's print
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._painter = threading.Thread(target=self._paint, name="screen", daemon=True)
@@ -64,28 +64,28 @@ class Screen:
         self._painter.start()
 
     def title(self, text: str) -> None:
-        self._stay(Text.assemble(("hacore demo", "bold"), f": {text}\n"))
+        self._keep(Text.assemble(("hacore demo", "bold"), f": {text}\n"))
 
     def begin(self, text: str) -> None:
-        self._moving = _row(self._spinner, f"{text} {self._marks.dots}")
+        self._progress = _row(self._spinner, f"{text} {self._marks.dots}")
 
     def fact(self, text: str) -> None:
-        self._stay(_row(self._done, text))
+        self._keep(_row(self._done, text))
 
     def failure(self, text: str) -> None:
-        self._stay(_row(self._failed, Text(text, "bold")))
+        self._keep(_row(self._failed, Text(text, "bold")))
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
-        told: list[RenderableType] = ["", self._steps(recovery.steps), ""]
+        parts: list[RenderableType] = ["", self._tasks(recovery.tasks), ""]
         if recovery.moves:
-            told += [_bar(recovery, elapsed_s), ""]
+            parts += [_bar(recovery, elapsed_s), ""]
         if recovery.ended:
-            self._stay(Group(*told))
+            self._keep(Group(*parts))
             return
         if recovery.moves:
-            used = len(self._console.render_lines(Group(*told), pad=False))
-            told.append(self._grid(recovery.moves, self._console.height - used - 1))
-        self._moving = Group(*told)
+            used = len(self._console.render_lines(Group(*parts), pad=False))
+            parts.append(self._grid(recovery.moves, self._console.height - used - 1))
+        self._progress = Group(*parts)
 
     def table(self, table: Table) -> None:
         shown = RichTable(
@@ -95,15 +95,15 @@ class Screen:
             shown.add_column(header)
         for row in table.rows:
             shown.add_row(*(Text(cell, _WORDS.get(cell, "")) for cell in row))
-        self._stay(Group("", shown, ""))
+        self._keep(Group("", shown, ""))
 
     def verdict(self, text: str, *, good: bool) -> None:
-        self._stay(_row(self._done if good else self._failed, Text(text, "bold")))
+        self._keep(_row(self._done if good else self._failed, Text(text, "bold")))
 
     def close(self) -> None:
         self._closing.set()
         self._painter.join()
-        self._moving = ""
+        self._progress = ""
         self._live.stop()
 
     # -- parts
@@ -121,22 +121,22 @@ class Screen:
             with self._lock:
                 self._live.refresh()
 
-    def _stay(self, what: RenderableType) -> None:
+    def _keep(self, what: RenderableType) -> None:
         with self._lock:
-            self._moving = ""
+            self._progress = ""
             self._console.print(what)
 
-    def _steps(self, steps: Iterable[Step]) -> RenderableType:
+    def _tasks(self, tasks: Iterable[Task]) -> RenderableType:
         wide = self._console.width >= _WIDE
         shown = RichTable.grid(padding=(0, _GAP, 0, 0))
-        for step in steps:
+        for task in tasks:
             mark: RenderableType = self._failed
-            if step.state == "SUCCESS":
+            if task.state == "SUCCESS":
                 mark = self._done
-            elif step.state in ("RUNNING", "PENDING"):
+            elif task.state in ("RUNNING", "PENDING"):
                 mark = self._spinner
-            head = f"{step.name:<{_NAME_WIDTH}}  {step.progress:>4.0%}"
-            last = Text(step.messages[-1] if step.messages else "", _DIM)
+            head = f"{task.name:<{_NAME_WIDTH}}  {task.progress:>4.0%}"
+            last = Text(task.messages[-1] if task.messages else "", _DIM)
             if wide:
                 shown.add_row(mark, head, last)
             else:
@@ -145,7 +145,7 @@ class Screen:
         return shown
 
     def _grid(self, moves: tuple[Move, ...], height: int) -> RenderableType:
-        """Every instance and its way; where there is no room, those on their way first."""
+        """Every instance and its move; if there is no room for all, those in flight first."""
         name_width = max(len(move.instance_name) for move in moves)
         host_width = max(len(host) for move in moves for host in (move.source, move.dest or ""))
         width = name_width + 1 + 2 * host_width + len(self._marks.arrow) + 2
@@ -155,8 +155,8 @@ class Screen:
         if len(moves) > rows * columns:
             rows = max(1, rows - 1)
             hidden = len(moves) - rows * columns
-            by_interest = sorted(moves, key=lambda move: _INTEREST.index(move.status))
-            moves = tuple(by_interest[: rows * columns])
+            by_priority = sorted(moves, key=lambda move: _PRIORITY.index(move.status))
+            moves = tuple(by_priority[: rows * columns])
         grid = RichTable.grid(padding=(0, _GAP, 0, 0))
         for _ in range(columns):
             grid.add_column(width=width, no_wrap=True)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How the story is told: `Screen` on a terminal, `Lines` in a pipe."""
+"""The output of the demo: `Screen` on a terminal, `Lines` in a pipe."""
 
 import sys
 from typing import Protocol
@@ -7,44 +7,44 @@ from typing import Protocol
 from rich.console import Console
 
 from hacore.clock import Clock
-from hacore_sandbox.demo.facts import Recovery
 from hacore_sandbox.demo.lines import Lines
+from hacore_sandbox.demo.records import Recovery
 from hacore_sandbox.demo.scenarios import Table
 from hacore_sandbox.demo.screen import Screen
 
 
 class View(Protocol):
-    """What a person sees."""
+    """The output."""
 
     def title(self, text: str) -> None:
-        """What it is about."""
+        """Show the headline."""
 
     def begin(self, text: str) -> None:
-        """Something goes on that takes a moment."""
+        """Show that something has begun that takes a moment."""
 
     def fact(self, text: str) -> None:
-        """Something is so now; it ends what went on."""
+        """Show a result; it replaces what has begun."""
 
     def failure(self, text: str) -> None:
-        """Something has failed."""
+        """Show a failure."""
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
-        """How far hacore is, `elapsed_s` after the failure was reported."""
+        """Show the progress, `elapsed_s` after the failure was reported."""
 
     def table(self, table: Table) -> None:
-        """What came of it."""
+        """Show the final state."""
 
     def verdict(self, text: str, *, good: bool) -> None:
-        """The last word."""
+        """Show whether all is well."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def choose(clock: Clock) -> View:
-    """Return the view that fits standard output."""
+    """Return the view for standard output."""
     console = Console(highlight=False, markup=False, emoji=False)
-    # isatty: FORCE_COLOR makes rich take a pipe for a terminal
+    # isatty: with FORCE_COLOR rich treats a pipe as a terminal
     if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return Screen(console, clock)
     return Lines(sys.stdout, clock)

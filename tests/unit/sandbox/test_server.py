@@ -83,7 +83,7 @@ def test_a_bug_of_the_sandbox_is_answered(
 ) -> None:
     del server.rest._routes  # whatever breaks
     assert http.get(f"{server.url}/compute").status_code == 500
-    assert "GET /compute failed in the sandbox itself" in caplog.text
+    assert "Unexpected exception in the sandbox: GET /compute" in caplog.text
 
 
 def test_expect_continue(server: SandboxServer) -> None:
@@ -124,7 +124,9 @@ def test_serve_until_it_is_stopped(number: signal.Signals, http: requests.Sessio
 def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixture[str]) -> None:
     port = server.server_address[1]
     assert cli.main(["serve", "--port", str(port)]) == 1
-    assert capsys.readouterr().err == f"hacore-sandbox: port {port} is taken\n"
+    assert capsys.readouterr().err == (
+        f"hacore-sandbox: failed to listen on port {port}: Address already in use\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,9 +134,9 @@ def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixtu
     [
         (["--preset", "best"], "unknown preset 'best'; known: real, demo, instant"),
         (["--set", "speed=1"], "unknown setting 'speed'"),
-        (["--set", "stop_s=x"], "stop_s is a number, not 'x'"),
-        (["--set", "evacuate_busy=x"], "evacuate_busy is true or false, not 'x'"),
-        (["--max-microversion", "new"], "a microversion is like 2.90, not 'new'"),
+        (["--set", "stop_s=x"], "stop_s must be a number, not 'x'"),
+        (["--set", "evacuate_busy=x"], "evacuate_busy must be true or false, not 'x'"),
+        (["--max-microversion", "new"], "a microversion must look like 2.90, not 'new'"),
     ],
 )
 def test_options_that_are_wrong(

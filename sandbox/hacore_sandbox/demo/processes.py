@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The processes of the demo, and what they need: ports, a configuration, a folder.
+"""The processes of the demo, with their ports, configuration and folder.
 
-Invariant: when `Stage` is left, however that comes about, no process of it runs.
+Invariant: after `Deployment.__exit__`, for whatever reason, none of its processes runs.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from types import TracebackType
 import requests
 
 from hacore.clock import Clock
-from hacore_sandbox.demo.facts import DemoError
-from hacore_sandbox.demo.peers import Hacore, Sandbox
+from hacore_sandbox.demo.clients import Hacore, Sandbox
+from hacore_sandbox.demo.records import DemoError
 
 ACCOUNT = "hacore"
 
-_START_S = 30.0  #: for a child to answer; two seconds on a machine that is idle
-_END_S = 10.0  #: for a child to end when it is told to
+_START_S = 30.0  #: for a child to answer; takes two seconds on an idle machine
+_END_S = 10.0  #: for a child to end after SIGTERM
 
 _CONFIGURATION = """\
 [DEFAULT]
@@ -61,7 +61,7 @@ project_domain_id = default"""
 
 
 class Child:
-    """A command of hacore's, in a process of its own."""
+    """A process that runs a command."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
@@ -69,47 +69,48 @@ class Child:
         code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main())"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                # not the console script: it may be anywhere, or not on the PATH.
-                # -P: a folder named hacore in the current one is not ours.
+                # not the console script, which may not be on the PATH.
+                # -P: ignore a folder named hacore in the current one.
                 [sys.executable, "-P", "-c", code, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
-                # Ctrl-C is the demo's alone, which then ends its children in order
+                # Ctrl-C reaches the demo only, which then ends its children in order
                 start_new_session=True,
             )
 
     def check(self) -> None:
-        """Raise DemoError, with the last line of its log, if it has ended."""
-        # WNOWAIT: until it is waited for, its process group is nobody else's
+        """Raise DemoError with the last line of its log if the process has ended."""
+        # WNOWAIT: until it is reaped, its process group id is not used again
         exited = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if exited is not None:
             how = "exit status" if exited.si_code == os.CLD_EXITED else "signal"
-            raise DemoError(
-                f"{self.name} has ended ({how} {exited.si_status}); {self.last_words()}"
-            )
+            raise DemoError(f"{self.name} has ended ({how} {exited.si_status}); {self.last_line()}")
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         lines = self._log.read_text(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return f'its log ends with "{said[-1][:400]}".' if said else "its log is empty."
+        written = [line.strip() for line in lines if line.strip()]
+        return f'its log ends with "{written[-1][:400]}".' if written else "its log is empty."
 
     def wait_until_it_answers(self, url: str, clock: Clock) -> None:
-        """Return when anything answers at `url`; raise DemoError after a while."""
+        """Return once `url` answers; raise DemoError after _START_S."""
         deadline = clock.monotonic() + _START_S
         with requests.Session() as session:
-            session.trust_env = False  # no proxy on the way to this machine
+            session.trust_env = False  # no proxy for 127.0.0.1
             while clock.monotonic() < deadline:
                 self.check()
                 with contextlib.suppress(requests.RequestException):
                     session.get(url, timeout=1.0)
                     return
                 clock.wait(threading.Event(), 0.05)
-        raise DemoError(f"{self.name} did not answer within {_START_S:.0f} s; {self.last_words()}")
+        raise DemoError(
+            f"Timed out after {_START_S:.0f} s waiting for {self.name} to answer; "
+            f"{self.last_line()}"
+        )
 
     def end(self) -> None:
-        """Tell it to end; kill it, with what it forked, if it does not."""
+        """Terminate the process; kill it with its children if it does not end."""
         try:
             self.check()
             self._process.terminate()
@@ -122,10 +123,10 @@ class Child:
                 self._process.wait()
 
 
-class Stage:
-    """The simulated cloud and hacore, each on a port of its own; a context manager.
+class Deployment:
+    """The simulated cloud and hacore, on a port each; a context manager.
 
-    :param folder: empty; takes the database, the configuration and the logs.
+    :param folder: empty; for the database, the configuration and the logs.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -135,7 +136,7 @@ class Stage:
         self._children: list[Child] = []
         self._hacore_port = self._reserve_port()
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> "Deployment":
         return self
 
     def __exit__(
@@ -147,35 +148,35 @@ class Stage:
         self._open.close()
 
     def start_sandbox(self) -> Sandbox:
-        """Start the simulated cloud; return when it answers."""
+        """Start the simulated cloud; return once it answers."""
         port = self._reserve_port()
         url = f"http://127.0.0.1:{port}"
         arguments = ["serve", "--port", str(port), "--preset", "demo"]
         arguments += ["--instance-ha-url", f"{self._hacore_url}/v1"]
         child = self._start("hacore-sandbox", "hacore_sandbox.cli", arguments)
         child.wait_until_it_answers(f"{url}/control/settings", self._clock)
-        peer = Sandbox(child.name, url, child.check)
-        self._open.callback(peer.close)
-        return peer
+        client = Sandbox(child.name, url, child.check)
+        self._open.callback(client.close)
+        return client
 
     def start_hacore(self, sandbox: Sandbox) -> Hacore:
-        """Start hacore-standalone for this cloud; return when it answers, logged in."""
+        """Start hacore-standalone for this cloud; return once it answers, with a token."""
         text = _CONFIGURATION.format(
             folder=self._folder,
             port=self._hacore_port,
             keystone=f"{sandbox.url}/identity/v3",
             login=_LOGIN,
         )
-        file, more = self._folder / "hacore.conf", self._folder / "hacore.conf.d"
+        file, folder = self._folder / "hacore.conf", self._folder / "hacore.conf.d"
         file.write_text(text)
-        more.mkdir()  # empty: else that of /etc/hacore would be read
-        arguments = ["--config-file", str(file), "--config-dir", str(more)]
+        folder.mkdir()  # empty, so that /etc/hacore is not read
+        arguments = ["--config-file", str(file), "--config-dir", str(folder)]
         child = self._start("hacore-standalone", "hacore.cmd.standalone", arguments)
         child.wait_until_it_answers(self._hacore_url, self._clock)
-        peer = Hacore(child.name, self._hacore_url, child.check)
-        self._open.callback(peer.close)
-        peer.log_in(sandbox.token(ACCOUNT))
-        return peer
+        client = Hacore(child.name, self._hacore_url, child.check)
+        self._open.callback(client.close)
+        client.log_in(sandbox.token(ACCOUNT))
+        return client
 
     def check(self) -> None:
         """Raise DemoError if a process has ended."""
@@ -193,7 +194,7 @@ class Stage:
         return child
 
     def _reserve_port(self) -> int:
-        """A free port that nobody but a child, which asks for it, gets: bound, not listening."""
+        """A free port that no other process gets: bound, but not listening."""
         held = self._open.enter_context(socket.socket())
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The two services as their clients see them: HTTP, and a sentence when it fails."""
+"""HTTP clients of the sandbox and of hacore; a failed call is a DemoError."""
 
 import datetime
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import Any
 
 import requests
 
-from hacore_sandbox.demo.facts import DemoError, Recovery, Truth
+from hacore_sandbox.demo.records import CloudState, DemoError, Recovery
 
 _TIMEOUT_S = 15.0
 _MICROVERSION = "instance-ha 1.3"
 
 
-class _Peer:
-    """One service.
+class _Client:
+    """A client of one service.
 
-    :param check: raises DemoError if the process behind it has ended.
+    :param check: raises DemoError if the process of the service has ended.
     """
 
     def __init__(self, name: str, url: str, check: Callable[[], None]) -> None:
@@ -24,13 +24,13 @@ class _Peer:
         self.url = url
         self._check = check
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy on the way to this machine
+        self._session.trust_env = False  # no proxy for 127.0.0.1
 
     def close(self) -> None:
         self._session.close()
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        """Return the JSON of the answer.  Raises DemoError for a fault, and for no answer."""
+        """Return the JSON of the answer; DemoError for a fault and without an answer."""
         answer = self._send(method, path, body)
         return answer.json() if answer.content else None
 
@@ -41,18 +41,18 @@ class _Peer:
         except requests.RequestException as exc:
             self._check()
             raise DemoError(
-                f"{self.name} did not answer {method} {path} ({type(exc).__name__})."
+                f"{self.name} did not answer {method} {path}: {type(exc).__name__}."
             ) from exc
         if not answer.ok:
-            said = " ".join(answer.text.split())[:300]
+            text = " ".join(answer.text.split())[:300]
             raise DemoError(
-                f"{self.name} answered {method} {path} with {answer.status_code}: {said}."
+                f"{self.name} answered {method} {path} with {answer.status_code}: {text}."
             )
         return answer
 
 
-class Sandbox(_Peer):
-    """The simulated cloud, by its control API; and its Keystone."""
+class Sandbox(_Client):
+    """The control API of the simulated cloud, and its Keystone."""
 
     def token(self, account: str) -> str:
         """Log in to the project `service`; the password is the account's name."""
@@ -65,11 +65,11 @@ class Sandbox(_Peer):
         answer = self._send("POST", "/identity/v3/auth/tokens", {"auth": auth})
         return answer.headers["X-Subject-Token"]
 
-    def truth(self) -> Truth:
-        return Truth.read(self._ask("GET", "/control/state"))
+    def state(self) -> CloudState:
+        return CloudState.read(self._ask("GET", "/control/state"))
 
     def add_instances(self, host: str, count: int) -> list[str]:
-        """Put running, HA-enabled instances on `host`; their uuids."""
+        """Create running, HA-enabled instances on `host`; returns their uuids."""
         body = {"count": count, "hosts": [host], "metadata": {"HA_Enabled": "True"}}
         uuids: list[str] = self._ask("POST", "/control/servers", body)["ids"]
         return uuids
@@ -84,8 +84,8 @@ class Sandbox(_Peer):
         self._ask("POST", f"/control/servers/{uuid}/crash")
 
 
-class Hacore(_Peer):
-    """hacore, by the instance-ha API."""
+class Hacore(_Client):
+    """hacore's instance-ha API."""
 
     def log_in(self, token: str) -> None:
         self._session.headers["X-Auth-Token"] = token
@@ -105,7 +105,7 @@ class Hacore(_Peer):
         return frozenset(row["name"] for row in rows if row["on_maintenance"])
 
     def notify(self, kind: str, host: str, payload: dict[str, str], at: datetime.datetime) -> str:
-        """Report a failure; the notification's uuid."""
+        """Report a failure; returns the uuid of the notification."""
         body = {
             "type": kind,
             "hostname": host,
@@ -117,7 +117,7 @@ class Hacore(_Peer):
         return uuid
 
     def recovery(self, uuid: str) -> Recovery:
-        # in this order: when it has ended, so have the moves that are read
+        # in this order: if the notification has ended, so have the moves
         notification = self._ask("GET", f"/v1/notifications/{uuid}")["notification"]
         moves = []
         if notification["type"] == "COMPUTE_HOST":

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What the demo reads from the sandbox and from hacore, as values."""
+"""What the demo reads from the sandbox and from hacore."""
 
 import dataclasses
 import datetime
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message is a sentence for who watches it."""
+    """The demo cannot continue; the message is shown to the user."""
 
 
-# -- the sandbox's own truth
+# -- the simulated cloud
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Host:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Truth:
-    """The simulated cloud at one moment; hosts by name, instances by uuid."""
+class CloudState:
+    """The simulated cloud at one time; hosts by name, instances by uuid."""
 
     hosts: Mapping[str, Host]
     instances: Mapping[str, Instance]
 
     @classmethod
-    def read(cls, body: Mapping[str, Any]) -> "Truth":
-        """Take in an answer of GET /control/state."""
+    def read(cls, body: Mapping[str, Any]) -> "CloudState":
+        """Parse an answer of GET /control/state."""
         hosts = [
             Host(row["name"], row["alive"], row["status"] == "disabled", row["disabled_reason"])
             for row in body["hosts"]
@@ -63,11 +63,11 @@ class Truth:
         return cls({host.name: host for host in hosts}, {one.uuid: one for one in instances})
 
 
-# -- what hacore says
+# -- the recovery, as hacore shows it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class Task:
     name: str
     state: str  #: taskflow's: RUNNING, SUCCESS, FAILURE, ...
     progress: float
@@ -82,7 +82,7 @@ class Move:
     dest: str | None
     status: str
     message: str | None
-    ended_after_s: float | None  #: since the notification came in
+    ended_after_s: float | None  #: since the notification was created
 
     @property
     def ended(self) -> bool:
@@ -91,30 +91,26 @@ class Move:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recovery:
-    """A notification and what hacore has done about it so far."""
+    """A notification and its recovery so far."""
 
     uuid: str
     status: str
     message: str | None
-    steps: tuple[Step, ...]
+    tasks: tuple[Task, ...]
     moves: tuple[Move, ...]
-    changed_after_s: float  #: its last change, since it came in
+    changed_after_s: float  #: its last change, since it was created
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes soon: one in error waits for minutes."""
+        """Whether nothing changes soon: the next attempt after an error takes minutes."""
         return self.status in ("finished", "ignored", "error", "failed")
-
-    @property
-    def ended_moves(self) -> int:
-        return sum(move.ended for move in self.moves)
 
     @classmethod
     def read(
         cls, notification: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]
     ) -> "Recovery":
-        """Take in a notification (microversion 1.1 or later) and its vmoves (1.3)."""
-        came = notification["created_at"]
+        """Parse a notification (microversion 1.1 or later) and its vmoves (1.3)."""
+        created = notification["created_at"]
         rows = [
             Move(
                 instance_uuid=row["instance_uuid"],
@@ -123,7 +119,7 @@ class Recovery:
                 dest=row["dest_host"],
                 status=row["status"],
                 message=row["message"],
-                ended_after_s=_seconds(came, row["end_time"]) if row["end_time"] else None,
+                ended_after_s=_seconds(created, row["end_time"]) if row["end_time"] else None,
             )
             for row in moves
         ]
@@ -131,36 +127,38 @@ class Recovery:
             uuid=notification["notification_uuid"],
             status=notification["status"],
             message=notification["message"],
-            steps=tuple(_step(row, rows) for row in notification["recovery_workflow_details"]),
+            tasks=tuple(_task(row, rows) for row in notification["recovery_workflow_details"]),
             moves=tuple(rows),
-            changed_after_s=_seconds(came, notification["updated_at"] or came),
+            changed_after_s=_seconds(created, notification["updated_at"] or created),
         )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that the verdict rests on."""
+    """Everything that the checks need."""
 
-    before: Truth
-    after: Truth
+    before: CloudState
+    after: CloudState
     recovery: Recovery
-    on_maintenance: frozenset[str]  #: names of hosts, as hacore has them
+    on_maintenance: frozenset[str]  #: names of hosts, according to hacore
 
 
-def _step(row: Mapping[str, Any], moves: list[Move]) -> Step:
-    # the line that ends a move is shown with the move
-    told = {
-        move.message or f"Instance {move.instance_uuid} moved from {move.source} to {move.dest}."
-        for move in moves
-        if move.ended
-    }
+def _task(row: Mapping[str, Any], moves: list[Move]) -> Task:
+    ended = {move.instance_uuid for move in moves if move.ended}
     messages = [detail["message"] for detail in row["progress_details"]]
-    return Step(
+    return Task(
         name=row["name"],
         state=row["state"] or "PENDING",
         progress=row["progress"],
-        messages=tuple(message for message in messages if message not in told),
+        # what became of an instance is shown with its move
+        messages=tuple(message for message in messages if _instance_of(message) not in ended),
     )
+
+
+def _instance_of(message: str) -> str | None:
+    """The uuid in "Instance UUID: ..." or "Instance UUID ..."."""
+    words = message.split(maxsplit=2)
+    return words[1].rstrip(":") if len(words) > 1 and words[0] == "Instance" else None
 
 
 def _seconds(start: str, end: str) -> float:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The demo from its first line to its exit status."""
+"""The demo from the first line to the exit status."""
 
 import contextlib
 import os
@@ -14,19 +14,19 @@ from types import FrameType
 
 from hacore.clock import Clock, SystemClock
 from hacore_sandbox.demo import view
-from hacore_sandbox.demo.facts import DemoError, Outcome
-from hacore_sandbox.demo.scenarios import SCENARIOS, VICTIM, Ending, Scenario
-from hacore_sandbox.demo.stage import Stage
+from hacore_sandbox.demo.processes import Deployment
+from hacore_sandbox.demo.records import DemoError, Outcome
+from hacore_sandbox.demo.scenarios import SCENARIOS, VICTIM, Result, Scenario
 from hacore_sandbox.demo.view import View
 
-_LOOK_S = 0.25  #: between two looks at the recovery
-#: The longest that a recovery may take: so much, and so much more for each instance.
+_POLL_S = 0.25  #: between two reads of the recovery
+#: The time limit of a recovery: a fixed part, and a part for each instance.
 _RECOVERY_S, _RECOVERY_EACH_S = 60.0, 1.0
 _SEGMENT = "demo"
 
 
 class Stopped(BaseException):
-    """A signal tells the demo to end."""
+    """The demo was ended by a signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -34,30 +34,30 @@ class Stopped(BaseException):
 
 
 def run(scenario: str, instances: int) -> int:
-    """Play it; 0 if and only if all is as it should be in the end."""
+    """Run a scenario; returns 0 if and only if nothing is wrong at the end."""
     clock = SystemClock()
     try:
         with _signals(), contextlib.closing(view.choose(clock)) as shown:
             try:
                 return _run(SCENARIOS[scenario], instances, shown, clock)
             except Stopped as exc:
-                shown.verdict("Stopped; nothing is left behind.", good=False)
+                shown.verdict("Stopped. All processes are ended and all files removed.", good=False)
                 return 128 + exc.number
     except BrokenPipeError:
-        # nobody reads any more; the interpreter flushes once again at its end
+        # the reader has gone; the interpreter flushes once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Raise Stopped, once, for the signals that tell a process to end."""
+    """Raise Stopped once for SIGINT, SIGTERM and SIGHUP."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # not again, while the children are ended
+            signal.signal(each, signal.SIG_IGN)  # not again while the children are being ended
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -72,13 +72,13 @@ def _run(scenario: Scenario, instances: int, shown: View, clock: Clock) -> int:
     folder = Path(tempfile.mkdtemp(prefix="hacore-demo-"))
     keep = True
     try:
-        with Stage(folder, clock) as stage:
+        with Deployment(folder, clock) as deployment:
             shown.title(scenario.title(instances))
-            ending = _play(scenario, instances, stage, shown, clock)
-            shown.table(ending.table)
-            if ending.wrong:
-                raise DemoError(" ".join(ending.wrong))
-            shown.verdict(ending.good, good=True)
+            result = _recover(scenario, instances, deployment, shown, clock)
+            shown.table(result.table)
+            if result.wrong:
+                raise DemoError(" ".join(result.wrong))
+            shown.verdict(result.summary, good=True)
         keep = False
     except DemoError as exc:
         shown.verdict(f"{exc} The logs are in {folder}.", good=False)
@@ -92,37 +92,39 @@ def _run(scenario: Scenario, instances: int, shown: View, clock: Clock) -> int:
     return 0
 
 
-def _play(scenario: Scenario, instances: int, stage: Stage, shown: View, clock: Clock) -> Ending:
+def _recover(
+    scenario: Scenario, instances: int, deployment: Deployment, shown: View, clock: Clock
+) -> Result:
     shown.begin("Starting a simulated cloud")
-    sandbox = stage.start_sandbox()
+    sandbox = deployment.start_sandbox()
     scenario.prepare(sandbox, sandbox.add_instances(VICTIM, instances))
-    before = sandbox.truth()
+    before = sandbox.state()
     shown.fact(f"A simulated cloud of {len(before.hosts)} hosts at {sandbox.url}")
 
     shown.begin("Starting hacore-standalone")
-    hacore = stage.start_hacore(sandbox)
+    hacore = deployment.start_hacore(sandbox)
     segment = hacore.add_segment(_SEGMENT)
     for host in before.hosts:
         hacore.add_host(segment, host)
     shown.fact(f"hacore-standalone at {hacore.url}, with segment {_SEGMENT} of these hosts")
 
-    failure = scenario.strike(sandbox, before)
+    failure = scenario.fail(sandbox, before)
     shown.failure(failure.text)
     uuid = hacore.notify(failure.kind, VICTIM, failure.payload, clock.now())
     shown.fact(f"{failure.kind} notification {uuid}")
     began = clock.monotonic()
-    most_s = _RECOVERY_S + _RECOVERY_EACH_S * instances
+    limit_s = _RECOVERY_S + _RECOVERY_EACH_S * instances
     while True:
-        stage.check()
+        deployment.check()
         recovery, elapsed_s = hacore.recovery(uuid), clock.monotonic() - began
         shown.recovery(recovery, elapsed_s)
         if recovery.ended:
             break
-        if elapsed_s > most_s:
-            raise DemoError(f"The recovery has not ended within {most_s:.0f} s.")
-        clock.wait(threading.Event(), _LOOK_S)
-    said = f": {recovery.message}" if recovery.message else ""
-    tell = shown.fact if recovery.status == "finished" else shown.failure
-    tell(f"Notification {recovery.status}{said}")
-    outcome = Outcome(before, sandbox.truth(), recovery, hacore.on_maintenance(segment))
-    return scenario.end(outcome)
+        if elapsed_s > limit_s:
+            raise DemoError(f"Timed out after {limit_s:.0f} s waiting for the recovery to end.")
+        clock.wait(threading.Event(), _POLL_S)
+    reason = f": {recovery.message}" if recovery.message else ""
+    show = shown.fact if recovery.status == "finished" else shown.failure
+    show(f"Notification {recovery.status}{reason}")
+    outcome = Outcome(before, sandbox.state(), recovery, hacore.on_maintenance(segment))
+    return scenario.check(outcome)

@@ -1,37 +1,37 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What is not as it should be in the end: sentences, and none if all is well.
+"""What is wrong at the end of the demo, in sentences; none if all is well.
 
-The sandbox's own truth decides where an instance is and whether it runs; what
-hacore says of it must agree.  Pure.
+The sandbox's control API says where an instance is and whether it runs; hacore
+must agree.  Pure.
 """
 
-from hacore_sandbox.demo.facts import Instance, Move, Outcome, Truth
+from hacore_sandbox.demo.records import CloudState, Instance, Move, Outcome
 
 _MOST_NAMED = 5
 
 
 def evacuated(outcome: Outcome, dead: str) -> list[str]:
-    """Every instance of `dead` is on a living host and as it was; the others are untouched."""
+    """Every instance of `dead` is on a living host, in its old state; the others are unchanged."""
     moves = {move.instance_uuid: move for move in outcome.recovery.moves}
     reasons = {}
     for was in outcome.before.instances.values():
         now = outcome.after.instances.get(was.uuid)
         if was.host == dead:
-            place = [*_place(now, dead, outcome.after), *_told(now, moves.get(was.uuid))]
+            place = [*_place(now, dead, outcome.after), *_move(now, moves.get(was.uuid))]
             reasons[was.name] = [*place, *_condition(was, now)]
         else:
-            reasons[was.name] = _untouched(was, now)
+            reasons[was.name] = _unchanged(was, now)
     return [*_finished(outcome), *_hosts(outcome, dead), *_summary(reasons)]
 
 
 def restarted(outcome: Outcome) -> list[str]:
-    """Every instance, the crashed one too, is where it was and as it was."""
-    return [*_finished(outcome), *_hosts(outcome, None), *_summary(_all_untouched(outcome))]
+    """Every instance, the crashed one too, is on its old host in its old state."""
+    return [*_finished(outcome), *_hosts(outcome, None), *_summary(_all_unchanged(outcome))]
 
 
 def taken_out(outcome: Outcome, host: str) -> list[str]:
     """The service of `host` is disabled, hacore has it on maintenance, no instance moved."""
-    return [*_finished(outcome), *_hosts(outcome, host), *_summary(_all_untouched(outcome))]
+    return [*_finished(outcome), *_hosts(outcome, host), *_summary(_all_unchanged(outcome))]
 
 
 # -- the notification and the hosts
@@ -55,12 +55,12 @@ def _hosts(outcome: Outcome, failed: str | None) -> list[str]:
     return wrong
 
 
-# -- one instance: the reasons why it is not right
+# -- what is wrong with one instance
 
 
-def _place(now: Instance | None, dead: str, after: Truth) -> list[str]:
+def _place(now: Instance | None, dead: str, after: CloudState) -> list[str]:
     if now is None:
-        return []  # _condition tells it
+        return []  # _condition reports it
     if now.host == dead:
         return [f"is still on {dead}"]
     host = after.hosts.get(now.host or "")
@@ -69,43 +69,43 @@ def _place(now: Instance | None, dead: str, after: Truth) -> list[str]:
     return [] if host.alive else [f"is on {host.name}, which is dead"]
 
 
-def _told(now: Instance | None, move: Move | None) -> list[str]:
-    """Whether hacore says the same."""
+def _move(now: Instance | None, move: Move | None) -> list[str]:
+    """Whether hacore agrees."""
     if move is None:
         return ["has no move in hacore"]
     if move.status != "succeeded":
         said = f" ({move.message.rstrip('.')})" if move.message else ""
         return [f"has a move that is {move.status}{said}"]
     if now is not None and move.dest != now.host:
-        return [f"is on {move.dest} in hacore, and on {now.host} in truth"]
+        return [f"is on {now.host}, but on {move.dest} according to hacore"]
     return []
 
 
 def _condition(was: Instance, now: Instance | None) -> list[str]:
     if now is None:
-        return ["is gone"]
+        return ["no longer exists"]
     wrong = []
     if now.vm_state != was.vm_state:
         wrong.append(f"is {now.vm_state}, not {was.vm_state}")
     if now.task_state is not None:
         wrong.append(f"is busy ({now.task_state})")
     if now.guest_up != was.guest_up:
-        wrong.append("runs, which it did not" if now.guest_up else "does not run")
+        wrong.append("runs, but did not before" if now.guest_up else "does not run")
     if now.locked != was.locked:
         wrong.append("is locked" if now.locked else "is no longer locked")
     return wrong
 
 
-def _untouched(was: Instance, now: Instance | None) -> list[str]:
+def _unchanged(was: Instance, now: Instance | None) -> list[str]:
     wrong = _condition(was, now)
     if now is not None and now.host != was.host:
-        wrong.insert(0, f"went from {was.host} to {now.host}")
+        wrong.insert(0, f"was moved from {was.host} to {now.host}")
     return wrong
 
 
-def _all_untouched(outcome: Outcome) -> dict[str, list[str]]:
+def _all_unchanged(outcome: Outcome) -> dict[str, list[str]]:
     return {
-        was.name: _untouched(was, outcome.after.instances.get(was.uuid))
+        was.name: _unchanged(was, outcome.after.instances.get(was.uuid))
         for was in outcome.before.instances.values()
     }
 
@@ -117,4 +117,4 @@ def _summary(reasons: dict[str, list[str]]) -> list[str]:
     named = "; ".join(bad[:_MOST_NAMED])
     more = f"; and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
     verb = "is" if len(bad) == 1 else "are"
-    return [f"{len(bad)} of {len(reasons)} instances {verb} not right: {named}{more}."]
+    return [f"{len(bad)} of {len(reasons)} instances {verb} wrong: {named}{more}."]
