@@ -47,7 +47,7 @@ def test_the_wheel_is_hacore_and_nothing_else(distribution: Distribution) -> Non
     tree = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "hacore").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".mako")
+        if path.is_file() and path.suffix in (".py", ".mako", ".typed")
     }
     assert packed == tree
 
@@ -68,9 +68,10 @@ def test_the_wheel_of_the_simulator_is_the_simulator(distribution: Distribution)
 
 
 def test_hacore_needs_nothing_of_the_simulator(hacore_alone: Installed) -> None:
-    """Neither its code nor what it draws with; each command of hacore runs without."""
+    """Each command runs without it, without rich and without a driver for PostgreSQL."""
     listed = json.loads(hacore_alone.run("pip", "list", "--format=json"))
-    assert {"hacore-sandbox", "rich"} & {package["name"] for package in listed} == set()
+    optional = {"hacore-sandbox", "rich", "psycopg2-binary"}
+    assert optional & {package["name"] for package in listed} == set()
     assert not Path(hacore_alone.command("hacore-sandbox")).exists()
     for name in commands():
         assert f"usage: {name}" in hacore_alone.run(name, "--help")
