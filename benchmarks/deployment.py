@@ -81,7 +81,7 @@ class Deployment:
         self._daemons = [
             Daemon(
                 "hacore-sandbox",
-                [*_command("sandbox"), "serve", "--port", "0", "--preset", "instant"],
+                [*_command("hacore_sandbox.cli"), "serve", "--port", "0", "--preset", "instant"],
                 folder / "sandbox.log",
             )
         ]
@@ -100,7 +100,7 @@ class Deployment:
                 bus=RABBITMQ, port=port, connection=connection or self._connection, nova=self._nova
             )
         )
-        command = [*_command("api"), "--config-file", str(file)]
+        command = [*_command("hacore.cmd.api"), "--config-file", str(file)]
         started = time.monotonic()
         daemon = Daemon("hacore-api", command, file.with_suffix(".log"))
         self._daemons.append(daemon)
@@ -158,5 +158,5 @@ class Api:
 
 def _command(module: str) -> list[str]:
     """A command of hacore's; not the console script, which may not be on the PATH."""
-    code = f"import sys; from hacore.cmd.{module} import main; sys.exit(main())"
+    code = f"import sys; from {module} import main; sys.exit(main())"
     return [sys.executable, "-P", "-c", code]

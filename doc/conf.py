@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Sphinx: the documentation and the manual pages.
 
-pip install -e '.[docs]'
+pip install -e '.[docs]' -e ./sandbox
 sphinx-build -W -b html doc build/html
 sphinx-build -W -b man doc build/man
 """

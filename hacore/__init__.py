@@ -16,8 +16,10 @@ policies                  who may do what
 api/                      REST: URL -> resource module -> db
 engine/                   claims, flows, the evacuation executor
 tasks/                    one class per task; the engine finds them by entry points
-sandbox/                  a simulated Keystone and Nova, and the demo
 cmd/                      the commands: parse, check, launch
 concurrency               threads or eventlet; the first import of every command
 ========================  =====================================================
+
+The simulated Keystone and Nova, and the demo, are sandbox/hacore_sandbox: a
+distribution of its own, which the tests run on and hacore never imports.
 """

@@ -14,7 +14,7 @@ from novaclient import client as nova_client
 
 from tests.e2e.daemons import Daemon
 
-_CODE = "import sys; from hacore.cmd.sandbox import main; sys.exit(main())"
+_CODE = "import sys; from hacore_sandbox.cli import main; sys.exit(main())"
 
 
 class SandboxProcess:

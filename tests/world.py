@@ -29,11 +29,11 @@ from hacore.engine.log_context import Pool
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.model import Server
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.settings import PRESETS
 from hacore.states import LIVE
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.model import Server
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.settings import PRESETS
 from tests import factories
 from tests.simulation import Simulation
 
@@ -171,7 +171,7 @@ class World:
         self.control("POST", f"/hosts/{host}/kill")
 
     def faults(self, **faults: Any) -> None:
-        """Make the cloud misbehave; see hacore.sandbox.control."""
+        """Make the cloud misbehave; see hacore_sandbox.control."""
         self.control("PUT", "/faults", faults)
 
     def calls(self, method: str, path_end: str) -> int:

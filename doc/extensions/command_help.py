@@ -31,9 +31,10 @@ def _texts(command: str) -> list[str]:
     from hacore import concurrency
 
     concurrency.select()
-    from hacore.cmd import manage, sandbox
+    from hacore.cmd import manage
+    from hacore_sandbox import cli
 
-    parser = {"hacore-manage": manage._parser, "hacore-sandbox": sandbox._parser}[command]()
+    parser = {"hacore-manage": manage._parser, "hacore-sandbox": cli._parser}[command]()
     return [made.format_help() for made in (parser, *_verbs(parser))]
 
 

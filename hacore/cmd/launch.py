@@ -127,6 +127,11 @@ def reaching_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterato
         raise ConfigError(
             f"{str(exc).rstrip('.')}; check [database] connection, and the database server."
         ) from exc
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"The driver of [database] connection is not installed: {exc}; for PostgreSQL run: "
+            "pip install 'hacore[postgresql]'"
+        ) from exc
     except Exception as exc:  # what a driver raises is nowhere written; there may be none
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise ConfigError(

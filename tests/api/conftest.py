@@ -19,10 +19,10 @@ from hacore.api.server import make_server
 from hacore.clock import SystemClock
 from hacore.db.engine import Database
 from hacore.errors import NovaError
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.server import SandboxServer
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.server import SandboxServer
+from hacore_sandbox.settings import PRESETS
 
 COMPUTES = ("compute1", "compute2", "compute3", "compute4")
 

@@ -28,13 +28,13 @@ def build(builder: str, folder: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    skip_unless_required("Sphinx (pip install -e '.[docs]')")
+    skip_unless_required("Sphinx (pip install -e '.[docs]' -e ./sandbox)")
     return build("html", tmp_path_factory.mktemp("html"))
 
 
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    skip_unless_required("Sphinx (pip install -e '.[docs]')")
+    skip_unless_required("Sphinx (pip install -e '.[docs]' -e ./sandbox)")
     return build("man", tmp_path_factory.mktemp("man"))
 
 

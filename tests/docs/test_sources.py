@@ -5,6 +5,7 @@ import ast
 import configparser
 import pathlib
 import re
+import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ from hacore.conf import recovery_flows
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOC = ROOT / "doc"
-PAGES = sorted([ROOT / "README.md", *DOC.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "sandbox" / "README.md", *DOC.glob("*.md")])
 PICTURES = sorted((DOC / "pictures").glob("*.dot"))
 _TEST = re.compile(r"`(tests/[\w/.-]+)(?:::(\w+))?`")
 
@@ -54,7 +55,7 @@ def links(page: pathlib.Path) -> Iterator[str]:
             yield target.partition("#")[0]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: pathlib.Path) -> None:
     assert [target for target in links(page) if not (page.parent / target).exists()] == []
 
@@ -121,6 +122,8 @@ def test_every_command_has_a_manual_page() -> None:
     points.read(ROOT / "setup.cfg")
     lines = points["options.entry_points"]["console_scripts"].split("\n")
     commands = {line.partition(" = ")[0] for line in lines if line}
+    simulator = tomllib.loads((ROOT / "sandbox" / "pyproject.toml").read_text())
+    commands |= set(simulator["project"]["scripts"])
     assert {page.stem for page in (DOC / "man").glob("*.rst")} == commands
     assert set(re.findall(r'"(hacore-\w+)":', (DOC / "conf.py").read_text())) == commands
 

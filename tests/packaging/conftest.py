@@ -24,7 +24,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Distribution:
-    """What `python -m build` makes: the sdist, and the wheel built from it."""
+    """What `python -m build` makes: the sdist, and the wheel built from it.
+
+    :ivar sandbox: the wheel of hacore-sandbox, made likewise.
+    """
 
     def __init__(self, folder: pathlib.Path) -> None:
         # a copy: building leaves things behind, and the tree of a tester stays as it is
@@ -40,21 +43,23 @@ class Distribution:
             if (ROOT / name).is_file():  # else: deleted, and not committed yet
                 (source / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, source / name)
-        made = folder / "dist"
+        made, sandbox = folder / "dist", folder / "dist-sandbox"
         run(sys.executable, "-m", "build", "--outdir", made, source)
         (self.sdist,) = made.glob("*.tar.gz")
         (self.wheel,) = made.glob("*.whl")
+        run(sys.executable, "-m", "build", "--outdir", sandbox, source / "sandbox")
+        (self.sandbox,) = sandbox.glob("*.whl")
 
 
 class Installed:
-    """hacore from its wheel, in an environment of its own; nothing of the tree is near."""
+    """hacore from wheels, in an environment of its own; nothing of the tree is near."""
 
-    def __init__(self, folder: pathlib.Path, wheel: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *wheels: pathlib.Path) -> None:
         self.prefix = folder / "venv"
         self.home = folder / "home"
         self.home.mkdir()
         venv.create(self.prefix, with_pip=True)
-        self.run("pip", "install", "--quiet", wheel)
+        self.run("pip", "install", "--quiet", *wheels)
 
     def add(self, package: pathlib.Path, scratch: pathlib.Path) -> None:
         """Install a package from its folder, of which a copy is made in `scratch`."""
@@ -100,7 +105,15 @@ def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
 
 @pytest.fixture(scope="session")
 def installed(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(tmp_path_factory.mktemp("installed"), distribution.wheel)
+    """hacore and its simulator."""
+    folder = tmp_path_factory.mktemp("installed")
+    return Installed(folder, distribution.wheel, distribution.sandbox)
+
+
+@pytest.fixture(scope="session")
+def hacore_alone(distribution: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """What runs on a controller."""
+    return Installed(tmp_path_factory.mktemp("alone"), distribution.wheel)
 
 
 @pytest.fixture

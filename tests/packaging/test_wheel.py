@@ -2,10 +2,12 @@
 """The sdist is whole, and the wheel alone is enough to run hacore."""
 
 import configparser
+import json
 import subprocess
 import tarfile
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -45,16 +47,42 @@ def test_the_wheel_is_hacore_and_nothing_else(distribution: Distribution) -> Non
     tree = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "hacore").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".mako")
+        if path.is_file() and path.suffix in (".py", ".mako", ".typed")
     }
     assert packed == tree
 
 
-def test_the_version_has_one_source(distribution: Distribution, installed: Installed) -> None:
+def test_the_wheel_of_the_simulator_is_the_simulator(distribution: Distribution) -> None:
+    with zipfile.ZipFile(distribution.sandbox) as archive:
+        names = archive.namelist()
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"hacore_sandbox"}
+    packed = {name for name in names if name.startswith("hacore_sandbox/")}
+    root = ROOT / "sandbox"
+    tree = {
+        str(path.relative_to(root))
+        for path in (root / "hacore_sandbox").rglob("*")
+        if path.is_file() and path.suffix in (".py", ".typed")
+    }
+    assert packed == tree
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_hacore_needs_nothing_of_the_simulator(hacore_alone: Installed) -> None:
+    """Each command runs without it, without rich and without a driver for PostgreSQL."""
+    listed = json.loads(hacore_alone.run("pip", "list", "--format=json"))
+    optional = {"hacore-sandbox", "rich", "psycopg2-binary"}
+    assert optional & {package["name"] for package in listed} == set()
+    assert not Path(hacore_alone.command("hacore-sandbox")).exists()
+    for name in commands():
+        assert f"usage: {name}" in hacore_alone.run(name, "--help")
+
+
+def test_the_version_is_one(distribution: Distribution, installed: Installed) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert distribution.wheel.name.startswith(f"hacore-{version}-")
     assert distribution.sdist.name == f"hacore-{version}.tar.gz"
     assert installed.run("hacore-engine", "--version").strip() == version
+    assert distribution.sandbox.name.startswith(f"hacore_sandbox-{version}-")
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -64,13 +92,14 @@ def test_samples_and_units_come_with_the_wheel(installed: Installed, name: str) 
 
 
 def commands() -> list[str]:
+    """Those of hacore itself."""
     points = configparser.ConfigParser()
     points.read(ROOT / "setup.cfg")
     lines = points["options.entry_points"]["console_scripts"].split("\n")
     return [line.partition(" = ")[0] for line in lines if line]
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", [*commands(), "hacore-sandbox"])
 def test_every_command_is_there(installed: Installed, name: str) -> None:
     assert f"usage: {name}" in installed.run(name, "--help")
 

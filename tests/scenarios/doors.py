@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from oslo_db.sqlalchemy import engines as oslo_engines
 
 from hacore.db.engine import Database
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
 from tests.scenarios.clock import WorldClock
 from tests.scenarios.log import Log
 from tests.world import SandboxAdapter, broken_off

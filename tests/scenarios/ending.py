@@ -5,7 +5,7 @@ import collections
 from collections.abc import Iterable, Mapping
 
 from hacore.db.models import Host
-from hacore.sandbox.model import Server
+from hacore_sandbox.model import Server
 from tests.scenarios.doors import host_marks
 from tests.scenarios.stage import Stage
 

@@ -132,7 +132,7 @@ class Director:
     def away(self, who: str, seconds: str) -> None:
         self._tell(f"{who} is away for {seconds} s")
         service = {"Nova": "compute", "Keystone": "identity"}[who]
-        self._stage.faults(away={service: float(seconds)})
+        self._stage.faults(unavailable={service: float(seconds)})
 
     def slow(self, times: str) -> None:
         self._tell(f"Nova is {times} times as slow")

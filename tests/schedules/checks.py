@@ -11,10 +11,10 @@ import re
 from typing import Any
 
 from hacore.nova import LATE_S
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.model import Migration, Server
 from hacore.states import ENDED, LIVE, TRANSITIONS
 from hacore.states import NotificationStatus as Status
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
 from tests.simulation import _Actor
 

@@ -17,8 +17,8 @@ from sqlalchemy import event, orm
 
 from hacore.db.engine import Database, translated
 from hacore.errors import DatabaseUnavailable
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.wire import Response
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.wire import Response
 from tests.schedules.actors import Actors
 from tests.schedules.checks import Checks, Sent
 from tests.schedules.plans import Ambush, Crash

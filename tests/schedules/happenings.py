@@ -10,8 +10,8 @@ from hacore.db import notifications
 from hacore.db.models import Host, Segment
 from hacore.db.notifications import Report
 from hacore.errors import Conflict, DatabaseUnavailable
-from hacore.sandbox.model import Server
 from hacore.states import NotificationType
+from hacore_sandbox.model import Server
 from tests.schedules.actors import Actors
 from tests.schedules.doors import Doors
 from tests.schedules.engines import WatchedWorld
@@ -86,7 +86,7 @@ class Happenings:
 
     def _away(self, service: str, seconds: float) -> None:
         self.kinds.add(f"{service} away")
-        self._cloud.faults.put({"away": {service: seconds}}, self._cloud.now)
+        self._cloud.faults.put({"unavailable": {service: seconds}}, self._cloud.now)
 
     def _calls_go_wrong(self, rule: dict[str, Any], seconds: float) -> None:
         kind = next(str(rule[key]) for key in ("status", "drop", "delay_s") if key in rule)

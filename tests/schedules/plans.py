@@ -109,7 +109,7 @@ class Plan:
 
     seed: int
     options: dict[str, dict[str, Any]]  #: by group, then name
-    cloud: dict[str, Any]  #: hacore.sandbox.settings, over those of `instant`
+    cloud: dict[str, Any]  #: hacore_sandbox.settings, over those of `instant`
     segments: tuple[dict[str, Any], ...]
     hosts: tuple[HostPlan, ...]
     instances: tuple[InstancePlan, ...]

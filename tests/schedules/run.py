@@ -15,8 +15,8 @@ from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
-from hacore.sandbox.model import Server
 from hacore.states import ENDED
+from hacore_sandbox.model import Server
 from tests import factories
 from tests.schedules import verdict
 from tests.schedules.actors import Actors

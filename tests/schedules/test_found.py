@@ -40,7 +40,7 @@ def test_nothing_is_given_up_locked_because_nova_is_away(world: World) -> None:
     uuid = world.notify()
     world.engine()
     until_ongoing(world, uuid)
-    world.faults(away={"compute": 400})
+    world.faults(unavailable={"compute": 400})
     world.clock.run(lambda: world.notification(uuid).status == Status.ERROR)
     assert "It cannot end like this yet" in (world.notification(uuid).message or "")
     assert world.recover(uuid).status == Status.FINISHED
@@ -130,7 +130,7 @@ def test_a_state_that_could_not_be_restored_while_nova_was_away_is_restored(worl
     uuid = world.notify()
     world.engine()
     world.clock.run(lambda: world.server(server).host != "compute1")
-    world.faults(away={"compute": 60})
+    world.faults(unavailable={"compute": 60})
     assert world.recover(uuid).status == Status.FINISHED
     assert (world.server(server).vm_state, world.server(server).locked_by) == ("stopped", None)
     assert world.moves(uuid)[server].message is None
@@ -171,7 +171,7 @@ def test_a_reserved_host_that_instances_may_be_on_their_way_to_is_kept(world: Wo
     uuid = world.notify()
     world.engine()
     until_ongoing(world, uuid)
-    world.faults(away={"compute": 60})
+    world.faults(unavailable={"compute": 60})
     world.clock.run(lambda: world.notification(uuid).status == Status.ERROR)
     assert not world.registered("compute3").reserved
     assert world.recover(uuid).status == Status.FINISHED

@@ -4,10 +4,10 @@
 import datetime
 from typing import Any
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.model import RUNNING, Server
 from hacore.states import ENDED
 from hacore.states import NotificationStatus as Status
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.model import RUNNING, Server
 from tests.schedules.checks import Checks
 from tests.schedules.plans import Plan
 from tests.simulation import START

@@ -9,9 +9,9 @@ from oslo_config import cfg
 from oslo_messaging.conffixture import ConfFixture
 
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.settings import PRESETS, Settings
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.settings import PRESETS, Settings
 from tests.simulation import Simulation
 from tests.world import SandboxAdapter, log_in
 

@@ -17,6 +17,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 _BOTTOM = {"clock", "errors", "states"}
 _COUNTING = _BOTTOM | {"metrics"}
 _DOORS = {"db", "events", "nova", "rpc"}  # to the world; none needs another
+_SANDBOX = "hacore_sandbox"
+
+#: The folder of each distribution of this repository, by its package.
+DISTRIBUTIONS = {"hacore": ".", _SANDBOX: "sandbox"}
 
 #: What each part of hacore may import of hacore, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -32,10 +36,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": _COUNTING | _DOORS | {"conf"},
     "tasks": _COUNTING | _DOORS | {"conf", "engine"},  # the engine finds them by entry points
     "api": _COUNTING | _DOORS | {"conf", "policies"},
-    "sandbox": {"clock"},
 }
 MAY_IMPORT["db"] |= {"processes"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
+# All of it, its command too: the demo runs hacore-standalone as a process of its own.
+MAY_IMPORT[_SANDBOX] = {"clock"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,19 +90,24 @@ _CONF = "oslo_config.cfg.CONF"
 
 
 def problems(root: pathlib.Path) -> list[str]:
-    """Return a sentence for every import below ``root``/hacore that breaks a rule."""
+    """Return a sentence for every import of a distribution below `root` that breaks a rule."""
     found = []
-    for path in sorted((root / "hacore").rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        package = path.name == "__init__.py"
-        module = ".".join(parts[:-1] if package else parts)
-        tree = ast.parse(path.read_text(), str(path))
-        found += [
-            f"{module} (line {line}) imports {name}: {rule}."
-            for line, name in sorted(_imports(tree, module, package))
-            if (rule := _broken(module, name))
-        ]
+    for name, folder in DISTRIBUTIONS.items():
+        for path in sorted((root / folder / name).rglob("*.py")):
+            found += _problems_of(path, path.relative_to(root / folder))
     return found
+
+
+def _problems_of(path: pathlib.Path, relative: pathlib.Path) -> list[str]:
+    parts = relative.with_suffix("").parts
+    package = path.name == "__init__.py"
+    module = ".".join(parts[:-1] if package else parts)
+    tree = ast.parse(path.read_text(), str(path))
+    return [
+        f"{module} (line {line}) imports {name}: {rule}."
+        for line, name in sorted(_imports(tree, module, package))
+        if (rule := _broken(module, name))
+    ]
 
 
 def _broken(module: str, name: str) -> str | None:
@@ -108,6 +118,8 @@ def _broken(module: str, name: str) -> str | None:
     if name == _CONF or name.startswith(f"{_CONF}."):
         return None if part == "cmd" else "only hacore.cmd touches the global configuration"
     library, _, rest = name.partition(".")
+    if library == _SANDBOX:
+        return None if part == _SANDBOX else "hacore runs without the simulator"
     if library == "hacore":
         target = rest.partition(".")[0]
         if target in {"", part} or target in MAY_IMPORT.get(part, set()):
@@ -123,7 +135,12 @@ def _broken(module: str, name: str) -> str | None:
 
 
 def _part(module: str) -> str:
-    """Return the part of hacore that a module belongs to; "" for the package itself."""
+    """Return the part of hacore that a module belongs to; "" for the package itself.
+
+    The simulator is one part, of another distribution.
+    """
+    if module.partition(".")[0] == _SANDBOX:
+        return _SANDBOX
     return module.partition(".")[2].partition(".")[0]
 
 
@@ -197,10 +214,22 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states"
             "itself and clock, conf, errors, metrics, processes, states.",
         ),
         (
-            "sandbox.cloud",
+            "hacore_sandbox.cloud",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hacore import errors\n",
-            "hacore.sandbox.cloud (line 3) imports hacore.errors: sandbox may import of hacore "
-            "only itself and clock.",
+            "hacore_sandbox.cloud (line 3) imports hacore.errors: hacore_sandbox may import of "
+            "hacore only itself and clock.",
+        ),
+        (
+            "hacore_sandbox.cli",
+            "def f():\n    from hacore.cmd import standalone\n",
+            "hacore_sandbox.cli (line 2) imports hacore.cmd.standalone: hacore_sandbox may import "
+            "of hacore only itself and clock.",
+        ),
+        (
+            "cmd.standalone",
+            "def f():\n    import hacore_sandbox.cloud\n",
+            "hacore.cmd.standalone (line 2) imports hacore_sandbox.cloud: hacore runs without the "
+            "simulator.",
         ),
         (
             "clock",
@@ -287,8 +316,11 @@ def test_a_wrong_import_is_named(
         ("engine.flows", "from hacore.nova import Nova\nfrom taskflow import task\n"),
         ("tasks.host", "from hacore.engine.context import RecoveryContext\n"),
         ("cmd.launch", "from oslo_config import cfg\nconf = cfg.CONF\n"),
-        ("cmd.sandbox", "from hacore.sandbox.cloud import Cloud\n"),
-        ("sandbox.cloud", "from hacore.sandbox import model\nfrom hacore.clock import Clock\n"),
+        ("hacore_sandbox.cli", "from hacore_sandbox.cloud import Cloud\n"),
+        (
+            "hacore_sandbox.cloud",
+            "from hacore_sandbox import model\nfrom hacore.clock import Clock\n",
+        ),
         ("concurrency", "import eventlet\n"),
     ],
 )
@@ -298,9 +330,13 @@ def test_a_right_import_is_let_through(tmp_path: pathlib.Path, module: str, sour
 
 
 def write(root: pathlib.Path, module: str, source: str) -> None:
-    """Write the source of a module of a hacore below `root`."""
-    path = root.joinpath("hacore", *module.split("."))
-    is_package = module in {"conf", "db", "api", "engine", "tasks", "cmd", "sandbox"}
+    """Write the source of a module of a hacore, or of its simulator, below `root`."""
+    parts = module.split(".")
+    if parts[0] == _SANDBOX:
+        path = root.joinpath(DISTRIBUTIONS[_SANDBOX], *parts)
+    else:
+        path = root.joinpath("hacore", *parts)
+    is_package = module in {"conf", "db", "api", "engine", "tasks", "cmd"}
     path = path / "__init__.py" if is_package else path.with_suffix(".py")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)

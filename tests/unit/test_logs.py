@@ -26,8 +26,8 @@ BUS_PASSWORD = "s3cret-of-the-bus"
 # The sandbox's accounts have their names as passwords, and names may be in a log.
 SANDBOX = f"""
 import dataclasses, sys
-from hacore.cmd.sandbox import main
-from hacore.sandbox.identity import ACCOUNTS
+from hacore_sandbox.cli import main
+from hacore_sandbox.identity import ACCOUNTS
 
 for name in ACCOUNTS:
     ACCOUNTS[name] = dataclasses.replace(ACCOUNTS[name], password={PASSWORD!r})

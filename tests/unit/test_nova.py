@@ -6,7 +6,7 @@ from oslo_config import cfg
 
 from hacore import errors
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
+from hacore_sandbox.cloud import Cloud
 from tests.unit.conftest import MakeNova
 from tests.world import SandboxAdapter
 
@@ -150,7 +150,7 @@ def test_an_evacuation_that_nova_was_too_busy_for_is_repeated(make_nova: MakeNov
 
 def test_in_the_end_it_gives_up_and_says_for_how_long_it_tried(make_nova: MakeNova) -> None:
     nova, cloud, _, clock = make_nova()
-    cloud.faults.put({"away": {"compute": 1000}}, cloud.now)
+    cloud.faults.put({"unavailable": {"compute": 1000}}, cloud.now)
     with pytest.raises(errors.TransientNovaError, match=r"tried for 300 s"):
         nova.service("compute1")
     assert 300 <= clock.monotonic() < 320
@@ -158,7 +158,7 @@ def test_in_the_end_it_gives_up_and_says_for_how_long_it_tried(make_nova: MakeNo
 
 def test_keystone_away_is_a_delay(make_nova: MakeNova) -> None:
     nova, cloud, *_ = make_nova()
-    cloud.faults.put({"away": {"identity": 60}}, cloud.now)
+    cloud.faults.put({"unavailable": {"identity": 60}}, cloud.now)
     assert nova.service("compute1") is not None
 
 

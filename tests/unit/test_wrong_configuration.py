@@ -283,6 +283,20 @@ def test_wrong_option(
     operator.refused(daemon, changes, sentence)
 
 
+def test_no_driver_for_postgresql(operator: Operator) -> None:
+    modules = operator.folder / "modules"
+    modules.mkdir()
+    missing = "raise ModuleNotFoundError(\"No module named 'psycopg2'\", name='psycopg2')\n"
+    (modules / "psycopg2.py").write_text(missing)
+    operator.refused(
+        "hacore-engine",
+        {"database": {"connection": "postgresql+psycopg2://root@127.0.0.1/hacore"}},
+        "The driver of [database] connection is not installed: No module named 'psycopg2'; for "
+        "PostgreSQL run: pip install 'hacore[postgresql]'",
+        PYTHONPATH=str(modules),
+    )
+
+
 def test_no_configuration_file(operator: Operator) -> None:
     operator.ends_with(
         "hacore-engine",

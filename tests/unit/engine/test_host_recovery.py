@@ -366,7 +366,7 @@ def test_nova_or_keystone_away_for_a_minute_is_a_delay(
     world.kill()
     uuid = world.notify()
     world.engine()
-    world.clock.at(begins, lambda: world.faults(away={service: 60}))
+    world.clock.at(begins, lambda: world.faults(unavailable={service: 60}))
     assert world.recover(uuid).status == Status.FINISHED
     assert "1 of" not in " ".join(world.story(uuid)), "one attempt was enough"
     assert_home(world, servers)

@@ -14,8 +14,8 @@ from hacore.db import claims
 from hacore.db.models import Segment
 from hacore.engine.queue import Queue
 from hacore.nova import Nova
-from hacore.sandbox.rest import Rest
 from hacore.states import NotificationStatus as Status
+from hacore_sandbox.rest import Rest
 from tests.simulation import Simulation
 from tests.unit.conftest import MakeNova
 from tests.world import SandboxAdapter, World, broken_off

@@ -9,7 +9,7 @@ import pytest
 
 from hacore.engine.token_refresh import refresh_token
 from hacore.nova import Nova
-from hacore.sandbox.cloud import Cloud
+from hacore_sandbox.cloud import Cloud
 from tests.simulation import Simulation
 from tests.unit.conftest import MakeNova
 
@@ -29,7 +29,7 @@ def engine(make_nova: MakeNova) -> Iterator[tuple[Nova, Cloud, Simulation]]:
 def test_no_recovery_waits_for_a_login(engine: tuple[Nova, Cloud, Simulation]) -> None:
     nova, cloud, clock = engine
     clock.run(lambda: clock.monotonic() > 600)
-    cloud.faults.put({"away": {"identity": 60}}, cloud.now)
+    cloud.faults.put({"unavailable": {"identity": 60}}, cloud.now)
     begun = clock.monotonic()
     assert nova.service("compute1") is not None
     assert clock.monotonic() < begun + 1
@@ -41,7 +41,7 @@ def test_a_login_that_works_no_more_is_told_of_once_and_tried_again(
     _, cloud, clock = engine
     cloud.faults.put({"clock_ahead_s": -_LONG_S}, cloud.now)  # each token is about to expire
     with caplog.at_level(logging.INFO, "hacore.engine.token_refresh"):
-        clock.at(90, lambda: cloud.faults.put({"away": {"identity": 240}}, cloud.now))
+        clock.at(90, lambda: cloud.faults.put({"unavailable": {"identity": 240}}, cloud.now))
         clock.run(lambda: clock.monotonic() > 600)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert caplog.messages[0].startswith("Could not log in to Keystone: ")

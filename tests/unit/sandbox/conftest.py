@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.settings import PRESETS, Settings
-from hacore.sandbox.wire import Response
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.settings import PRESETS, Settings
+from hacore_sandbox.wire import Response
 
 
 class VirtualClock:

@@ -21,13 +21,13 @@ import pytest
 from rich.console import Console
 
 from hacore.clock import SystemClock
-from hacore.cmd import sandbox
-from hacore.sandbox.demo import judge
-from hacore.sandbox.demo.facts import Host, Instance, Move, Outcome, Recovery, Step, Truth
-from hacore.sandbox.demo.lines import Lines
-from hacore.sandbox.demo.screen import Screen
+from hacore_sandbox import cli
+from hacore_sandbox.demo import checks
+from hacore_sandbox.demo.lines import Lines
+from hacore_sandbox.demo.records import CloudState, Host, Instance, Move, Outcome, Recovery, Task
+from hacore_sandbox.demo.screen import Screen
 
-COMMAND = (sys.executable, "-P", "-m", "hacore.cmd.sandbox", "demo")
+COMMAND = (sys.executable, "-P", "-m", "hacore_sandbox.cli", "demo")
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_process(env: dict[str, str], tmp_path: Path) -> None:
     assert "\x1b" not in out
     assert re.search(r"^nova-compute of compute1 in Nova +enabled +disabled$", out, re.M)
     assert re.search(r"^compute1 in hacore +in service +on maintenance$", out, re.M)
-    assert re.search(r"^instances that run on compute1 +7 +7$", out, re.M)
-    assert out.splitlines()[-1].startswith("OK: Nova places nothing on compute1 any more")
+    assert re.search(r"^instances running on compute1 +7 +7$", out, re.M)
+    assert out.splitlines()[-1].startswith("OK: Nova has scheduled nothing to compute1 since")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def test_stopped(env: dict[str, str], tmp_path: Path, number: signal.Signals) ->
         demo.send_signal(number)
         out, _ = demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
-    assert out.splitlines()[-1] == "FAILED: Stopped; nothing is left behind."
+    assert out.splitlines()[-1] == "FAILED: Stopped. All processes are ended and all files removed."
     for url in addresses:
         host, _, port = url.removeprefix("http://").partition(":")
         with pytest.raises(ConnectionRefusedError):
@@ -155,14 +155,14 @@ def test_terminal(env: dict[str, str]) -> None:
         out = b"".join(read_all(leader)).decode()
         assert demo.wait(timeout=60) == 0
     os.close(leader)
-    assert "Nova places nothing on compute1 any more" in out
+    assert "Nova has scheduled nothing to compute1 since" in out
     assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")  # the cursor is back
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("0", "1001", "many", "-1"):
         with pytest.raises(SystemExit) as exit_:
-            sandbox.main(["demo", f"--instances={wrong}"])
+            cli.main(["demo", f"--instances={wrong}"])
         assert exit_.value.code == 2
         assert "a number from 1 to 1000" in capsys.readouterr().err
 
@@ -214,12 +214,12 @@ def instance(number: int, host: str | None = "compute1", **changes: Any) -> Inst
     )
 
 
-def truth(*instances: Instance, disabled: str | None = None, dead: str | None = None) -> Truth:
+def truth(*instances: Instance, disabled: str | None = None, dead: str | None = None) -> CloudState:
     hosts = [
         Host(name, alive=name != dead, disabled=name == disabled, disabled_reason=None)
         for name in ("compute1", "compute2", "compute3")
     ]
-    return Truth({host.name: host for host in hosts}, {one.uuid: one for one in instances})
+    return CloudState({host.name: host for host in hosts}, {one.uuid: one for one in instances})
 
 
 def move(number: int, dest: str | None = "compute2", status: str = "succeeded") -> Move:
@@ -235,7 +235,7 @@ def judged(*after: Instance, moves: tuple[Move, ...] = (move(1), move(2))) -> li
     before = truth(instance(1), instance(2), instance(3, "compute2"))
     now = truth(*after, disabled="compute1", dead="compute1")
     outcome = Outcome(before, now, recovery(*moves), frozenset({"compute1"}))
-    return judge.evacuated(outcome, "compute1")
+    return checks.evacuated(outcome, "compute1")
 
 
 MOVED, OTHER = instance(2, "compute2"), instance(3, "compute2")
@@ -254,30 +254,30 @@ def test_all_is_well() -> None:
         (instance(1, "compute2", vm_state="error"), "vm-1 is error, not active."),
         (instance(1, "compute2", guest_up=False), "vm-1 does not run."),
         (instance(1, "compute2", task_state="rebuilding"), "vm-1 is busy (rebuilding)."),
-        (instance(1, "compute3"), "vm-1 is on compute2 in hacore, and on compute3 in truth."),
+        (instance(1, "compute3"), "vm-1 is on compute3, but on compute2 according to hacore."),
     ],
 )
 def test_an_instance_that_is_not_right(wrong: Instance, sentence: str) -> None:
     (said,) = judged(wrong, MOVED, OTHER)
-    assert said.startswith("1 of 3 instances is not right: ")
+    assert said.startswith("1 of 3 instances is wrong: ")
     assert sentence in said
 
 
 def test_an_instance_that_is_gone() -> None:
-    assert judged(MOVED, OTHER) == ["1 of 3 instances is not right: vm-1 is gone."]
+    assert judged(MOVED, OTHER) == ["1 of 3 instances is wrong: vm-1 no longer exists."]
 
 
 def test_an_instance_on_another_dead_host() -> None:
     before = truth(instance(1))
     now = truth(instance(1, "compute3"), disabled="compute1", dead="compute3")
     outcome = Outcome(before, now, recovery(move(1, "compute3")), frozenset({"compute1"}))
-    (said,) = judge.evacuated(outcome, "compute1")
+    (said,) = checks.evacuated(outcome, "compute1")
     assert "vm-1 is on compute3, which is dead" in said
 
 
 def test_an_instance_that_was_not_to_be_touched() -> None:
     (said,) = judged(instance(1, "compute2"), MOVED, instance(3, "compute3"))
-    assert "vm-3 went from compute2 to compute3" in said
+    assert "vm-3 was moved from compute2 to compute3" in said
 
 
 def test_hacore_must_agree() -> None:
@@ -292,26 +292,26 @@ def test_the_notification_must_be_finished() -> None:
     for status in ("error", "failed", "ignored", "running"):
         ended = recovery(move(1), status=status)
         outcome = Outcome(truth(instance(1)), now, ended, frozenset({"compute1"}))
-        said = judge.evacuated(outcome, "compute1")
+        said = checks.evacuated(outcome, "compute1")
         assert said == [f"The notification is {status}, not finished."]
 
 
 def test_the_host_must_be_out_of_service() -> None:
     here = truth(instance(1))
     for_nothing = Outcome(here, here, recovery(), frozenset())
-    assert judge.taken_out(for_nothing, "compute1") == [
+    assert checks.taken_out(for_nothing, "compute1") == [
         "compute1 is enabled in Nova.",
         "compute1 is not on maintenance in hacore.",
     ]
     other = Outcome(here, truth(instance(1), disabled="compute2"), recovery(), frozenset())
-    assert judge.restarted(other) == ["compute2 is disabled in Nova."]
+    assert checks.restarted(other) == ["compute2 is disabled in Nova."]
 
 
 def test_many_that_are_not_right_are_counted() -> None:
     before = truth(*(instance(n) for n in range(1, 9)))
-    (said,) = judge.restarted(Outcome(before, truth(), recovery(), frozenset()))
-    assert said.startswith("8 of 8 instances are not right: vm-1 is gone; ")
-    assert said.endswith("; vm-5 is gone; and 3 more.")
+    (said,) = checks.restarted(Outcome(before, truth(), recovery(), frozenset()))
+    assert said.startswith("8 of 8 instances are wrong: vm-1 no longer exists; ")
+    assert said.endswith("; vm-5 no longer exists; and 3 more.")
 
 
 # -- what is read, and how it is shown
@@ -330,7 +330,7 @@ NOTIFICATION: dict[str, Any] = {
             "progress_details": [
                 {"message": "Evacuating 2 instances."},
                 {"message": "Instance uuid-1 moved from compute1 to compute2."},
-                {"message": "No valid host was found."},
+                {"message": "Instance uuid-2: No valid host was found."},
             ],
         }
     ],
@@ -357,7 +357,7 @@ LOST = {
 def test_what_ends_a_move_is_told_once() -> None:
     read = Recovery.read(NOTIFICATION, [VMOVE, LOST])
     assert [one.ended_after_s for one in read.moves] == [7.5, 7.5]
-    assert read.steps[0].messages == ("Evacuating 2 instances.",)
+    assert read.tasks[0].messages == ("Evacuating 2 instances.",)
 
 
 class Still:
@@ -389,10 +389,10 @@ def test_lines_tell_each_event_once() -> None:
 def test_the_screen_is_never_too_full(width: int, count: int) -> None:
     console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True)
     screen = Screen(console, SystemClock())
-    steps = (Step("EvacuateInstancesTask", "RUNNING", 0.5, ("Evacuating.",)),)
+    tasks = (Task("EvacuateInstancesTask", "RUNNING", 0.5, ("Evacuating.",)),)
     moves = tuple(move(n, None, "ongoing") for n in range(1, count + 1))
-    screen.recovery(dataclasses.replace(recovery(*moves, status="running"), steps=steps), 3.0)
-    shown = console.render_lines(screen._moving, pad=False)
+    screen.recovery(dataclasses.replace(recovery(*moves, status="running"), tasks=tasks), 3.0)
+    shown = console.render_lines(screen._progress, pad=False)
     screen.close()
     text = "\n".join("".join(segment.text for segment in line) for line in shown)
     assert len(shown) <= 24

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox.settings import PRESETS
 from tests.unit.sandbox.conftest import Bench
 
 REAL = PRESETS["real"]
@@ -155,7 +155,7 @@ def test_a_server_deleted_in_the_middle(bench: Bench) -> None:
     assert bench.nova("GET", f"/servers/{server}").status == 404
     bench.sleep(5)
     assert bench.migrations()[0]["status"] == "failed"
-    assert bench.cloud.evacuations.under_way == 0
+    assert bench.cloud.evacuations.in_flight == 0
 
 
 def test_the_destination_dies(bench: Bench) -> None:

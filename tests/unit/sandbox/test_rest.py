@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox.settings import PRESETS
 from tests.unit.sandbox.conftest import Bench
 
 
@@ -198,12 +198,12 @@ def test_a_ratio_of_calls(bench: Bench) -> None:
 
 def test_away_for_a_while(bench: Bench) -> None:
     bench.token()
-    bench.control("PUT", "faults", {"away": {"compute": 30}})
+    bench.control("PUT", "faults", {"unavailable": {"compute": 30}})
     assert bench.nova("GET", "/servers").drop
     assert not bench.ask("GET", "/identity").drop
     bench.sleep(30)
     assert bench.nova("GET", "/servers").status == 200
-    bench.control("PUT", "faults", {"away": {"identity": 10}})
+    bench.control("PUT", "faults", {"unavailable": {"identity": 10}})
     assert bench.ask("GET", "/identity").drop
 
 
@@ -217,14 +217,14 @@ def test_the_clock_of_the_cloud_is_wrong(bench: Bench) -> None:
 def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     body = {
         "slow": 2,
-        "away": {"identity": 5},
+        "unavailable": {"identity": 5},
         "evacuations": [{"kind": "hang", "servers": ["b", "a"], "ratio": 0.5}],
         "calls": [{"path": "x+", "delay_s": 1.5}],
     }
     bench.control("PUT", "faults", body)
     shown = bench.control("GET", "faults").body
     assert shown["slow"] == 2
-    assert shown["away"] == {"identity": 5}
+    assert shown["unavailable"] == {"identity": 5}
     assert shown["evacuations"] == [{"kind": "hang", "servers": ["a", "b"], "ratio": 0.5}]
     assert shown["calls"][0]["path"] == "x+"
     bench.control("PUT", "faults", {"slow": 3})
@@ -233,7 +233,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     assert bench.control("GET", "faults").body == {
         "slow": 1.0,
         "clock_ahead_s": 0.0,
-        "away": {},
+        "unavailable": {},
         "evacuations": [],
         "calls": [],
     }
@@ -246,9 +246,9 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
         {"slow": 0},
         {"slow": "x"},
         {"clock_ahead_s": "x"},
-        {"away": {"glance": 1}},
-        {"away": {"compute": "x"}},
-        {"away": 7},
+        {"unavailable": {"glance": 1}},
+        {"unavailable": {"compute": "x"}},
+        {"unavailable": 7},
         {"evacuations": [{"kind": "explode"}]},
         {"evacuations": [{"kind": "hang", "ratio": 2}]},
         {"evacuations": [{"kind": "hang", "every": 0}]},

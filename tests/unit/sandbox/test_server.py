@@ -13,11 +13,11 @@ import pytest
 import requests
 
 from hacore.clock import SystemClock
-from hacore.cmd import sandbox
-from hacore.sandbox.cloud import Cloud
-from hacore.sandbox.rest import Rest
-from hacore.sandbox.server import SandboxServer
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox import cli
+from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
+from hacore_sandbox.server import SandboxServer
+from hacore_sandbox.settings import PRESETS
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_bug_of_the_sandbox_is_answered(
 ) -> None:
     del server.rest._routes  # whatever breaks
     assert http.get(f"{server.url}/compute").status_code == 500
-    assert "GET /compute failed in the sandbox itself" in caplog.text
+    assert "Unexpected exception in the sandbox: GET /compute" in caplog.text
 
 
 def test_expect_continue(server: SandboxServer) -> None:
@@ -97,7 +97,7 @@ def test_expect_continue(server: SandboxServer) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_until_it_is_stopped(number: signal.Signals, http: requests.Session) -> None:
-    command = [sys.executable, "-m", "hacore.cmd.sandbox", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "hacore_sandbox.cli", "serve", "--port", "0"]
     more = ["--hosts", "3", "--instances", "10", "--ha-instances", "4", "--set", "stop_s=9"]
     with subprocess.Popen(
         [*command, *more, "--max-microversion", "2.60", "--service-down", "7"],
@@ -123,8 +123,10 @@ def test_serve_until_it_is_stopped(number: signal.Signals, http: requests.Sessio
 
 def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixture[str]) -> None:
     port = server.server_address[1]
-    assert sandbox.main(["serve", "--port", str(port)]) == 1
-    assert capsys.readouterr().err == f"hacore-sandbox: port {port} is taken\n"
+    assert cli.main(["serve", "--port", str(port)]) == 1
+    assert capsys.readouterr().err == (
+        f"hacore-sandbox: failed to listen on port {port}: Address already in use\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,13 +134,13 @@ def test_a_port_that_is_taken(server: SandboxServer, capsys: pytest.CaptureFixtu
     [
         (["--preset", "best"], "unknown preset 'best'; known: real, demo, instant"),
         (["--set", "speed=1"], "unknown setting 'speed'"),
-        (["--set", "stop_s=x"], "stop_s is a number, not 'x'"),
-        (["--set", "evacuate_busy=x"], "evacuate_busy is true or false, not 'x'"),
-        (["--max-microversion", "new"], "a microversion is like 2.90, not 'new'"),
+        (["--set", "stop_s=x"], "stop_s must be a number, not 'x'"),
+        (["--set", "evacuate_busy=x"], "evacuate_busy must be true or false, not 'x'"),
+        (["--max-microversion", "new"], "a microversion must look like 2.90, not 'new'"),
     ],
 )
 def test_options_that_are_wrong(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.main(["serve", *words]) == 2
+    assert cli.main(["serve", *words]) == 2
     assert capsys.readouterr().err == f"hacore-sandbox: {message}\n"

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hacore.sandbox.settings import PRESETS
+from hacore_sandbox.settings import PRESETS
 from tests.unit.sandbox.conftest import Bench
 
 

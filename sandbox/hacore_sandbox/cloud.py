@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""`Cloud`: the whole simulated Nova, without its APIs.
+
+No threads and no sleep: time passes when `advance` is called, and every entry
+point of the layers above calls it first.
+"""
+
+from collections.abc import Mapping
+
+from hacore.clock import Clock
+from hacore_sandbox.evacuation import Evacuations
+from hacore_sandbox.lifecycle import Lifecycle
+from hacore_sandbox.model import Host, Server, Service
+from hacore_sandbox.settings import Settings
+from hacore_sandbox.state import State
+from hacore_sandbox.timeline import Slots
+
+
+class Cloud:
+    """Hosts, servers and their evacuations."""
+
+    def __init__(self, clock: Clock, settings: Settings | None = None, seed: int = 0) -> None:
+        self.settings = settings or Settings()
+        self.seed = seed
+        self.state = State(clock, self.settings, seed)
+        self.faults = self.state.faults
+        self.lifecycle = Lifecycle(self.state)
+        self.evacuations = Evacuations(self.state, self.lifecycle)
+
+    @property
+    def now(self) -> float:
+        return self.state.now
+
+    def advance(self) -> None:
+        """Run the events that are due."""
+        self.state.timeline.advance()
+
+    # -- hosts
+
+    def kill(self, name: str, *, guests_survive: bool = True) -> None:
+        """Stop the nova-compute of a host, and unless `guests_survive` its guests too."""
+        host = self.state.host(name)
+        service = host.service
+        host.boots += 1
+        if not service.alive:
+            return
+        service.last_report = self.state.last_report(service)
+        service.alive = False
+        self.evacuations.host_died(name)
+        if not guests_survive:
+            self.lifecycle.lose_guests(name)
+
+    def revive(self, name: str) -> None:
+        """Start the nova-compute of a host; it reports once it is up."""
+        host = self.state.host(name)
+        if host.service.alive:
+            return
+        host.boots += 1
+        boots = host.boots
+        self.state.timeline.after(
+            self.settings.startup_s * self.faults.slow, lambda: self._started(host, boots)
+        )
+
+    def _started(self, host: Host, boots: int) -> None:
+        if host.boots != boots:
+            return  # killed again in the meantime
+        host.builds = Slots(self.settings.builds_per_host)
+        self.evacuations.source_returned(host.name)
+        service = host.service
+        service.alive = True
+        service.reports_from = service.last_report = self.now
+        self.lifecycle.resume(host.name)
+
+    def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> float:
+        """Set `disabled`, `disabled_reason`, `forced_down`.
+
+        Returns how many seconds the answer waits for the nova-compute (nova:
+        compute/api.py, _update_compute_provider_status).
+        """
+        toggled = changes.get("disabled", service.disabled) != service.disabled
+        for name, value in changes.items():
+            setattr(service, name, value)
+        service.changed = self.now
+        unreachable = not service.alive and self.state.is_up(service)
+        return self.settings.rpc_timeout_s if toggled and unreachable else 0.0
+
+    # -- servers
+
+    def boot(
+        self,
+        name: str,
+        project_id: str,
+        user_id: str,
+        host: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Server:
+        """Create one server, on `host` or on the host with the fewest servers."""
+        if host is None and (found := self.state.emptiest(self.state.hosts.values())):
+            host = found.name
+        server = self.state.add_server(name, project_id, user_id, host, dict(metadata or {}))
+        if host is None:
+            self.lifecycle.fail(
+                server, "No valid host was found. There are not enough hosts available."
+            )
+        else:
+            self.lifecycle.build(server)
+        return server
+
+    def fill(
+        self,
+        count: int,
+        project_id: str,
+        user_id: str,
+        hosts: list[str] | None = None,
+        *,
+        name: str = "vm",
+        metadata: Mapping[str, str] | None = None,
+        vm_state: str = "active",
+    ) -> list[Server]:
+        """Create `count` servers at once, spread evenly, in `vm_state` and without build time."""
+        names = hosts or list(self.state.hosts)
+        made = []
+        for number in range(count):
+            host = self.state.host(names[number % len(names)]).name
+            server = self.state.add_server(
+                f"{name}-{number + 1}", project_id, user_id, host, dict(metadata or {})
+            )
+            server.launched = self.now
+            self.lifecycle.set_states(server, {"vm_state": vm_state})
+            made.append(server)
+        return made

@@ -1,0 +1,13 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""`hacore-sandbox demo`: something fails, and hacore recovers from it on the screen.
+
+Real processes, real HTTP: nothing here imports hacore beyond `hacore.clock`.
+
+    runner.py      `run`: the whole demo, and its exit status
+    scenarios.py   what fails, and the notification about it
+    checks.py      what is wrong at the end; pure
+    records.py     instances, hosts, tasks, moves, as read; pure
+    clients.py     the HTTP clients of the two services
+    processes.py   their processes, ports, configuration and folder
+    view.py        the output: `Screen` on a terminal, `Lines` in a pipe
+"""
