@@ -10,13 +10,10 @@ doc/monitoring.md tells operators what each one means.
 """
 
 import itertools
-import json
 import os
-import re
 import socket
 import socketserver
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterator
 from wsgiref import simple_server
 
@@ -115,22 +112,6 @@ def start_at_zero() -> None:
         MOVES.labels(verdict)
     for result in ("renewed", "lost"):
         LEASES.labels(result)
-
-
-# The parts of Nova's and Keystone's URLs that name no single object.
-_RESOURCE = re.compile(r"/(servers|os-services|os-migrations|os-aggregates|auth/tokens)\b(.*)")
-_ID = re.compile(r"/(?!detail\b|action\b)[^/]+")
-
-
-def nova_call(method: str, url: str, body: str | bytes | None) -> str:
-    """Name a request without the ids in it: ``POST servers/{id}/action evacuate``."""
-    found = _RESOURCE.search(urllib.parse.urlsplit(url).path)
-    if found is None:
-        return f"{method} versions"
-    name = f"{method} {found[1]}{_ID.sub('/{id}', found[2])}"
-    if not name.endswith("/action") or not body:
-        return name
-    return f"{name} {next(iter(json.loads(body)), '')}"
 
 
 class _OldestDue(Collector):

@@ -16,7 +16,7 @@ from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.errors import DatabaseUnavailable
-from hacore.nova import Nova
+from hacore.nova import Nova, make_session
 from hacore.tasks.watching import _Listing
 from tests.schedules.actors import Actors, Lock, Pool
 from tests.schedules.doors import Doors, WatchedDatabase, Wire
@@ -55,11 +55,10 @@ class WatchedWorld(World):
         """Start one life of an engine."""
         clock = doors.clock
         self._takes_over_from_the_dead(engine)
-        nova = Nova(self.conf, clock=clock, rng=random.Random(engine), http=Wire(self.rest, doors))
-        # no look at the environment and ~/.netrc for each request
-        nova._session.session.trust_env = False
-        # held while a token is fetched, and while a host's instances are listed
-        nova._session.auth._lock = Lock(clock)
+        session = make_session(self.conf, clock, http=Wire(self.rest, doors))
+        session.session.trust_env = False  # else each request reads the environment and ~/.netrc
+        session.auth._lock = Lock(clock)  # keystoneauth's, held while a token is fetched
+        nova = Nova(self.conf, clock=clock, rng=random.Random(engine), session=session)
         recoverer = Recoverer(
             self.conf,
             self.db,
