@@ -30,9 +30,7 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
     """
     if isinstance(exc, ks_exc.ConnectFailure | ks_exc.ConnectTimeout | ks_exc.ConnectionError):
         if _was_sent(exc):
-            return errors.NovaOutcomeUnknown(
-                f"Failed to {what}: the connection ended without an answer ({exc})"
-            )
+            return errors.NovaOutcomeUnknown(f"Failed to {what}: no answer ({exc})")
         return errors.TransientNovaError(f"Failed to {what}: {exc}")
     text = f"Failed to {what}: {first_line(exc)}"
     if isinstance(exc, UnexpectedResponse):

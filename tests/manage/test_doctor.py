@@ -104,7 +104,7 @@ def test_the_broker_is_away(operator: Operator) -> None:
     assert set(found) == {"message bus"}
     # the words behind the number are the concurrency back end's
     assert re.fullmatch(
-        r"The message bus takes no message: \[Errno 111\] [\w ]+; check \[DEFAULT\] transport_url "
+        r"The message bus is unavailable: \[Errno 111\] [\w ]+; check \[DEFAULT\] transport_url "
         r"\(user, password, host, port, virtual host\) and the broker\. Until then recoveries "
         r"begin up to 5 s late\.",
         found["message bus"],
@@ -122,7 +122,7 @@ def test_the_broker_refuses_us(operator: Operator, url: str, reason: str) -> Non
     skip_unless_required("RabbitMQ on port 5672")
     operator.change(DEFAULT={"transport_url": url})
     (detail,) = wrongs(operator).values()
-    assert detail.startswith("The message bus takes no message: ")
+    assert detail.startswith("The message bus is unavailable: ")
     assert reason in detail
     assert "check [DEFAULT] transport_url (user, password, host, port, virtual host)" in detail
 
