@@ -83,10 +83,9 @@ class Retrier:
         """Call until it succeeds, Nova refuses, or the retry timeout is over.
 
         :param what: what `call` does, for messages: "lock instance U".
-        :param repeatable: whether it may be repeated where its outcome is not known.
-        :param undone_later: what follows may undo this: a try without an answer must
-            not be carried out after that, so its time is waited out, also where
-            another try fails.
+        :param repeatable: also where its outcome is not known.
+        :param undone_later: what follows may undo this: a try without an answer must not
+            be carried out after that, so its time is waited out, also where another fails.
         """
         deadline = self._clock.monotonic() + self._timeout_s
         backoff_s = _FIRST_BACKOFF_S
@@ -107,11 +106,9 @@ class Retrier:
                 if not again or now >= deadline:
                     self._wait_until(late_until)
                     raise self._given_up(error) if again else error from exc
-                pause_s = max(
-                    # a proxy may ask for hours
-                    min(getattr(exc, "retry_after", 0), deadline - now),
-                    self._random.uniform(backoff_s / 2, backoff_s),
-                )
+                # a proxy may ask for hours
+                asked_s = min(getattr(exc, "retry_after", 0), deadline - now)
+                pause_s = max(asked_s, self._random.uniform(backoff_s / 2, backoff_s))
                 LOG.warning("%s; retrying in %.1f s", error, pause_s)
             else:
                 self._wait_until(late_until)

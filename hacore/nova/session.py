@@ -18,7 +18,6 @@ from requests.adapters import HTTPAdapter
 from hacore import errors, metrics
 from hacore.clock import Clock
 from hacore.nova.retry import CURRENT_GUARD
-from hacore.nova.translation import first_line
 
 _POOL_SIZE = 64  # connections kept; more than any engine's threads use at a time
 
@@ -132,7 +131,7 @@ def check_login(conf: cfg.ConfigOpts, group: str) -> None:
         auth = loading.load_auth_from_conf_options(conf, group)
         loading.load_session_from_conf_options(conf, "nova", auth=auth).get_auth_headers()
     except ks_exc.ClientException as exc:
-        raise errors.NovaError(f"Failed to log in to Keystone: {first_line(exc)}") from exc
+        raise errors.NovaError(f"Failed to log in to Keystone: {errors.first_line(exc)}") from exc
 
 
 def _incomplete(exc: Exception) -> errors.ConfigError:

@@ -32,7 +32,7 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
         if _was_sent(exc):
             return errors.NovaOutcomeUnknown(f"Failed to {what}: no answer ({exc})")
         return errors.TransientNovaError(f"Failed to {what}: {exc}")
-    text = f"Failed to {what}: {first_line(exc)}"
+    text = f"Failed to {what}: {errors.first_line(exc)}"
     if isinstance(exc, UnexpectedResponse):
         return errors.NovaError(text)
     if isinstance(exc, nova_exc.ClientException):
@@ -61,11 +61,6 @@ def _of_keystone(exc: Exception, text: str) -> errors.NovaError:
             f"{text}; check [nova] region_name and valid_interfaces against the service catalog"
         )
     return errors.NovaError(text)
-
-
-def first_line(exc: Exception) -> str:
-    """Return the first line of an exception's message, or its type's name."""
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
 
 
 def _was_sent(exc: BaseException | None) -> bool:
