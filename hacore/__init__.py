@@ -9,7 +9,7 @@ processes                 which process this is, and which others are dead
 metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group
 db/                       models, sessions, migrations, one module per resource
-nova                      the only door to Nova
+nova/                     all access to Nova and Keystone
 events                    what the API and the engine do, told on the message bus
 rpc                       the wake-up between API and engine
 policies                  who may do what

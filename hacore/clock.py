@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Time, as an argument.
 
-Whatever waits or asks for the time is given a `Clock`, so that a test can pass
-one of its own and a story of twenty minutes runs in milliseconds.  Nothing
-else in hacore calls ``time.sleep`` or ``datetime.now``.
+Whatever waits or needs the time is given a `Clock`, so that a test can pass
+one of its own and twenty minutes pass in milliseconds.  Nothing else in hacore
+calls ``time.sleep`` or ``datetime.now``.
 """
 
 import datetime
@@ -19,10 +19,10 @@ class Clock(Protocol):
         """The wall clock, UTC and aware."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Seconds since some fixed moment; never decreases."""
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
-        """Sleep until `event` is set or `timeout_s` is over; True if it is set."""
+        """Sleep until `event` is set or `timeout_s` has passed; True if it is set."""
 
 
 class SystemClock:

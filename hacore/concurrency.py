@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Threads or eventlet: the only module that names eventlet.
+"""Native threads or eventlet: the only module that names eventlet.
 
-`select` is called by every command before anything else of hacore is imported:
-oslo.messaging picks a back end while it is imported, and an eventlet that
-patches late leaves locks behind that hang.  All other code uses ``threading``
-and futurist's thread pools, and runs the same on either.
+Every command calls `select` before it imports anything else of hacore: oslo.messaging
+chooses its backend while it is imported, and locks that exist before eventlet patches
+the standard library hang.  All other code uses ``threading`` and futurist's thread
+pools, and runs the same on either.
 """
 
 import os
@@ -19,7 +19,7 @@ VARIABLE = "HACORE_CONCURRENCY"
 
 
 class _WithoutEventlet:
-    """An import finder that hides eventlet, which libraries import if it is there."""
+    """An import finder that hides eventlet, which libraries import where it is installed."""
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
@@ -30,21 +30,21 @@ class _WithoutEventlet:
 
 
 def select(argv: Sequence[str] = ()) -> str:
-    """Settle on the back end for this process, once, and return its name.
+    """Select the concurrency backend of this process, once, and return its name.
 
     `argv`: the command line, for its ``--config-file`` and ``--config-dir``.
-    The environment variable HACORE_CONCURRENCY goes before the option.
-    A wrong name ends the process with one sentence and status 1.
+    The environment variable HACORE_CONCURRENCY takes precedence over the option.
+    An unknown name ends the process with one sentence and status 1.
     """
     name = os.environ.get(VARIABLE) or _option(argv)
     if name not in BACKENDS:
         sys.exit(
-            f"The concurrency back end {name!r} is unknown; set {VARIABLE} or [DEFAULT] "
+            f"The concurrency backend {name!r} is unknown; set {VARIABLE} or [DEFAULT] "
             f"concurrency_backend to one of: {', '.join(BACKENDS)}."
         )
     if name == "eventlet":
         with warnings.catch_warnings():
-            # its deprecation is known; doc/ tells the operator who chooses it
+            # its deprecation is known; doc/ names it to operators who choose it
             warnings.simplefilter("ignore")
             import eventlet
 
@@ -67,7 +67,7 @@ def _option(argv: Sequence[str]) -> str:
         conf(_config_arguments(argv), project="hacore")
         return str(conf.concurrency_backend)
     except cfg.Error:
-        return "threading"  # the command reads the same files next and says what is wrong
+        return "threading"  # the command reads the same files next and reports what is wrong
 
 
 def _config_arguments(argv: Sequence[str]) -> list[str]:

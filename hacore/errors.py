@@ -5,57 +5,56 @@
 
     HacoreError                  http 500
       ConfigError                a daemon refuses to start; one sentence for stderr
-      Invalid                    400  the input is wrong
+      Invalid                    400  the request is invalid
         InvalidMarker            400
       Forbidden                  403
       NotFound                   404
         SegmentNotFound  HostNotFound  NotificationNotFound  MoveNotFound
       Conflict                   409
         Duplicate  InUse  OnMaintenance
-      Unavailable                503  a peer that the answer needs is away
+      Unavailable                503  a service that the answer needs is unavailable
         DatabaseUnavailable
-      NovaError                  502 towards a client; a step fails with it
-        TransientNovaError       Nova is away or busy and did nothing: call again
-        NovaOutcomeUnknown       the call broke off: read Nova before calling again
+      NovaError                  503 for a client; a task fails with it
+        TransientNovaError       Nova is unavailable and did nothing: call again
+        NovaOutcomeUnknown       there was no answer: read Nova before calling again
         NovaNotFound  NovaConflict  NovaForbidden  NovaBadRequest
       RecoveryError
         RecoveryFailed           status error, retried
         RecoverySkipped          status finished: nothing had to be done
         RecoveryIgnored          status ignored: nothing may be done
-      Interrupted                the engine stops: leave the claim for the next one
-        LeaseLost                another engine owns the claim: write nothing more
+      Interrupted                the engine is stopping: leave the claim to the next one
+        LeaseLost                another engine holds the claim: write nothing more
 
-They are translated twice: in hacore.nova (the client's into ours) and in
-hacore.api.faults (ours into a fault body).
+They are translated twice: in hacore.nova.translation (the libraries' into these) and in
+hacore.api.faults (these into a fault body).  The first line of a docstring is the default
+message, and what the API answers with a 503: it has no remedy, which is the API's to add.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class HacoreError(Exception):
-    """Something went wrong inside hacore."""
+    """An internal error of hacore."""
 
     http_status: ClassVar[int] = 500
 
-    def __init__(self, message: str | None = None, **facts: Any) -> None:
-        """Take `message`, or else the first line of the docstring; `facts` become attributes."""
+    def __init__(self, message: str | None = None) -> None:
+        """Take `message`, or else the first line of the docstring."""
         super().__init__(message or (self.__doc__ or type(self).__name__).splitlines()[0])
-        self.facts = facts
-        self.__dict__.update(facts)
 
 
 class ConfigError(HacoreError):
-    """The configuration is wrong."""
+    """The configuration is invalid."""
 
 
 class Invalid(HacoreError):
-    """The request is wrong."""
+    """The request is invalid."""
 
     http_status = 400
 
 
 class InvalidMarker(Invalid):
-    """The marker is the id or uuid of no row of this list."""
+    """The marker does not match any row of this list."""
 
 
 class Forbidden(HacoreError):
@@ -65,39 +64,39 @@ class Forbidden(HacoreError):
 
 
 class NotFound(HacoreError):
-    """There is no such thing."""
+    """The resource was not found."""
 
     http_status = 404
 
 
 class SegmentNotFound(NotFound):
-    """There is no such segment."""
+    """The segment was not found."""
 
 
 class HostNotFound(NotFound):
-    """There is no such host."""
+    """The host was not found."""
 
 
 class NotificationNotFound(NotFound):
-    """There is no such notification."""
+    """The notification was not found."""
 
 
 class MoveNotFound(NotFound):
-    """There is no such VM move."""
+    """The VM move was not found."""
 
 
 class Conflict(HacoreError):
-    """The request conflicts with what is there."""
+    """The request conflicts with the current state of the resource."""
 
     http_status = 409
 
 
 class Duplicate(Conflict):
-    """There is one already."""
+    """The resource already exists."""
 
 
 class InUse(Conflict):
-    """A recovery needs it."""
+    """The resource is in use by a recovery."""
 
 
 class OnMaintenance(Conflict):
@@ -105,51 +104,51 @@ class OnMaintenance(Conflict):
 
 
 class Unavailable(HacoreError):
-    """A service that hacore needs for this answer is away; try again."""
+    """A service that hacore needs for this answer is unavailable."""
 
     http_status = 503
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database is away; try again."""
+    """The database is unavailable."""
 
 
 class NovaError(HacoreError):
-    """Nova refused."""
+    """Nova refused the request."""
 
     http_status = 503
 
 
 class TransientNovaError(NovaError):
-    """Nova or Keystone is away or busy, and did nothing."""
+    """Nova or Keystone is unavailable."""
 
 
 class NovaOutcomeUnknown(NovaError):
-    """The call to Nova broke off: it may have been carried out or not."""
+    """Nova did not answer; the request may have been carried out."""
 
 
 class NovaNotFound(NovaError):
-    """Nova does not know it."""
+    """Nova did not find the resource."""
 
 
 class NovaConflict(NovaError):
-    """Nova cannot do that in the present state."""
+    """Nova refused the request: the state of the resource does not allow it."""
 
 
 class NovaForbidden(NovaError):
-    """Nova does not allow that to hacore's user."""
+    """Nova refused the request: hacore's user is not allowed to do this."""
 
 
 class NovaBadRequest(NovaError):
-    """Nova says that the request is wrong."""
+    """Nova refused the request: it is invalid."""
 
 
 class RecoveryError(HacoreError):
-    """A recovery ends early."""
+    """The recovery ends early."""
 
 
 class RecoveryFailed(RecoveryError):
-    """A step failed; the recovery is tried again later."""
+    """A task failed; the recovery is retried."""
 
 
 class RecoverySkipped(RecoveryError):
@@ -161,8 +160,13 @@ class RecoveryIgnored(RecoveryError):
 
 
 class Interrupted(HacoreError):
-    """The engine stops; the recovery goes on where the claim is taken next."""
+    """The engine is stopping; the recovery continues once it is claimed again."""
 
 
 class LeaseLost(Interrupted):
-    """Another engine owns this recovery now."""
+    """Another engine has claimed this recovery."""
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of an exception's text, or its class where it has none."""
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

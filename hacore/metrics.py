@@ -1,22 +1,19 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What hacore counts and measures for Prometheus, and the endpoint that tells it.
+"""The metrics of hacore, and the endpoint that serves them to Prometheus.
 
-Counting goes on whether the endpoint listens or not; a count is what this process
+Metrics are counted whether the endpoint listens or not; a count is what this process
 has seen since it started.  What is true of the whole deployment, the age of the
-oldest due notification, is asked of the database at each scrape.
+oldest due notification, is read from the database at each scrape.
 
-Every metric has labels: then prometheus_client makes nothing while this is imported.
-doc/monitoring.md tells operators what each one means.
+Every metric has labels: then prometheus_client creates nothing while this is imported.
+doc/monitoring.md explains each one to operators.
 """
 
 import itertools
-import json
 import os
-import re
 import socket
 import socketserver
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterator
 from wsgiref import simple_server
 
@@ -28,7 +25,7 @@ from prometheus_client.registry import Collector
 from hacore.errors import ConfigError
 from hacore.states import ENDED, MoveStatus, NotificationStatus, NotificationType
 
-#: Set by who runs the API in several processes: a folder where they add up.
+#: Set by whoever runs the API in several processes: the directory where their counts add up.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 # Seconds.  A request: from a local answer to [nova] timeout.  A recovery: from a restarted
@@ -38,70 +35,70 @@ _RECOVERY_S = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1200, 360
 
 NOTIFICATIONS = Counter(
     "hacore_notifications_total",
-    "Notifications that came to a status; new: accepted.",
+    "Notifications by resulting status; new: accepted.",
     ["type", "status"],
 )
 NOTIFICATION_SECONDS = Histogram(
     "hacore_notification_seconds",
-    "Time from the acceptance of a notification to its end, all attempts included.",
+    "Time from the acceptance of a notification to its final status, over all attempts.",
     ["type", "status"],
     buckets=_RECOVERY_S,
 )
 RECOVERIES = Gauge(
     "hacore_recoveries_in_flight",
-    "Notifications that this engine works on.",
+    "Notifications that this engine is recovering.",
     ["type"],
     multiprocess_mode="livesum",
 )
 STEP_SECONDS = Histogram(
     "hacore_recovery_step_seconds",
-    "Time that a step of a recovery took, and how it ended (SUCCESS or FAILURE).",
+    "Time that a task of a recovery took, by its result (SUCCESS or FAILURE).",
     ["step", "state"],
     buckets=_RECOVERY_S,
 )
 MOVES = Counter(
     "hacore_moves_total",
-    "Verdicts on instances of failed hosts.",
+    "Instances of failed hosts by the final status of their move.",
     ["verdict"],
 )
 MOVE_SECONDS = Histogram(
     "hacore_move_seconds",
-    "Time from the first evacuate call for an instance to the verdict.",
+    "Time from the first evacuate call for an instance to the final status of its move.",
     ["verdict"],
     buckets=_RECOVERY_S,
 )
 NOVA_SECONDS = Histogram(
     "hacore_nova_request_seconds",
-    "Time until Nova or Keystone answered; status is that of HTTP, or broken.",
+    "Time until Nova or Keystone answered; status: of HTTP, or broken: no answer came.",
     ["call", "status"],
     buckets=_REQUEST_S,
 )
 CLAIMS = Counter(
     "hacore_claims_total",
-    "Notifications that this engine claimed, the takeovers among them.",
+    "Notifications that this engine claimed, including those it took over.",
     ["type"],
 )
 TAKEOVERS = Counter(
     "hacore_takeovers_total",
-    "Claims that an engine held that died or was stopped.",
+    "Claims that this engine took over from one that died or was stopped.",
     ["type"],
 )
 LEASES = Counter(
     "hacore_lease_renewals_total",
-    "Leases that were to be renewed: renewed, or lost to another engine.",
+    "Lease renewals by result: renewed, or lost to another engine.",
     ["result"],
 )
 API_REQUESTS = Counter(
     "hacore_api_requests_total",
-    "Requests that the REST API answered, by route; those without a valid token are not here.",
+    "Requests that the REST API answered, by route, except those without a valid token.",
     ["method", "route", "status"],
 )
-#: Of `_OldestDue`; nan while the database is away.
+#: Of `_OldestDue`; NaN while the database is unavailable.
 OLDEST_DUE = "hacore_queue_oldest_due_age_seconds"
 
 
 def start_at_zero() -> None:
-    """Make the series that alerts look at: Prometheus sees no increase in what was not there."""
+    """Create the series that alerts use: Prometheus sees no increase in a series that is new."""
     for type_, status in itertools.product(NotificationType, NotificationStatus):
         if status != NotificationStatus.RUNNING:  # that is CLAIMS
             NOTIFICATIONS.labels(type_, status)
@@ -117,24 +114,8 @@ def start_at_zero() -> None:
         LEASES.labels(result)
 
 
-# The parts of Nova's and Keystone's URLs that name no single object.
-_RESOURCE = re.compile(r"/(servers|os-services|os-migrations|os-aggregates|auth/tokens)\b(.*)")
-_ID = re.compile(r"/(?!detail\b|action\b)[^/]+")
-
-
-def nova_call(method: str, url: str, body: str | bytes | None) -> str:
-    """Name a request without the ids in it: ``POST servers/{id}/action evacuate``."""
-    found = _RESOURCE.search(urllib.parse.urlsplit(url).path)
-    if found is None:
-        return f"{method} versions"
-    name = f"{method} {found[1]}{_ID.sub('/{id}', found[2])}"
-    if not name.endswith("/action") or not body:
-        return name
-    return f"{name} {next(iter(json.loads(body)), '')}"
-
-
 class _OldestDue(Collector):
-    """The age of the oldest due notification, as the database knows it now."""
+    """The age of the oldest due notification, read from the database."""
 
     def __init__(self, read: Callable[[], float]) -> None:
         self._read = read
@@ -142,43 +123,45 @@ class _OldestDue(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
             OLDEST_DUE,
-            "How long the notification has been due that waits for an engine the longest.",
+            "Age of the oldest due notification: how long it has been waiting for an engine.",
             value=self._read(),
         )
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Tell the registry the name without a look at the database."""
+        """Give the registry the name without reading the database."""
         yield GaugeMetricFamily(OLDEST_DUE, "")
 
 
-class _Quiet(simple_server.WSGIRequestHandler):
-    timeout = 10  # seconds for a scraper to say what it wants
+class _RequestHandler(simple_server.WSGIRequestHandler):
+    timeout = 10  # seconds for a scraper to send its request
 
     def log_message(self, *_args: object) -> None:
-        """A scrape every few seconds is nothing to tell."""
+        """Log no scrapes: there is one every few seconds."""
 
 
+# Not prometheus_client.start_http_server: the class of its server cannot be chosen, so its
+# port cannot be shared (SO_REUSEPORT) and a silent client keeps a thread for ever.
 class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], shared: bool) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.allow_reuse_port = shared
-        super().__init__(address, _Quiet)
+        super().__init__(address, _RequestHandler)
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks DNS for a name
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's resolves the address with DNS
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
 
 class Endpoint:
-    """Answers Prometheus at http://listen:port/metrics from `start` to `stop`.
+    """Serves http://listen:port/metrics from `start` to `stop`.
 
-    :param oldest_due_s: the age of the oldest due notification; nan: not known.
+    :param oldest_due_s: returns the age of the oldest due notification; NaN: not known.
 
-    With PROMETHEUS_MULTIPROC_DIR in the environment each process of the API listens at the
-    same port, and whichever is asked answers for all of them.
+    With PROMETHEUS_MULTIPROC_DIR in the environment all processes of the API listen on the
+    same port, and whichever is scraped answers for all of them.
     """
 
     def __init__(self, listen: str, port: int, oldest_due_s: Callable[[], float]) -> None:
@@ -187,7 +170,7 @@ class Endpoint:
         self._server: _Server | None = None
 
     def start(self) -> None:
-        """Listen.  Raises ConfigError when that cannot be."""
+        """Listen.  Raises ConfigError when that fails."""
         shared = MULTIPROCESS in os.environ
         registry = CollectorRegistry() if shared else REGISTRY
         if shared:
@@ -197,7 +180,8 @@ class Endpoint:
         except OSError as exc:
             raise ConfigError(
                 f"Cannot serve metrics on {self._address[0]} port {self._address[1]}: "
-                f"{exc.strerror}; change [metrics] listen or the port, or end what listens there."
+                f"{exc.strerror}; change [metrics] listen or the port, or stop the process "
+                "using that port."
             ) from exc
         start_at_zero()
         registry.register(self._oldest_due)
@@ -208,12 +192,12 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """Where it listens, for who asked for port 0."""
+        """The port that it listens on, for whoever asked for port 0."""
         assert self._server is not None  # noqa: S101 - after `start`
         return int(self._server.server_port)
 
     def stop(self) -> None:
-        """End what `start` began; may be called again, or without it."""
+        """Stop listening; may be called again, or without `start`."""
         server, self._server = self._server, None
         if server is not None:
             self._registry.unregister(self._oldest_due)

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Which process this is, and whether another one of this machine is proved dead.
+"""Which process this is, and whether another one on this machine has certainly ended.
 
-A pid alone proves nothing: it is used again, and in another container it is another
-process.  Proved dead means: the same boot, the same pid namespace, and no process with
-that pid and that start time.  In all other cases it may live.
+A pid alone is not enough: it is reused, and in another container it is another
+process.  A process has certainly ended if boot and pid namespace are the same and no
+process has that pid and that start time.  In all other cases it may still run.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ _START_TIME = 22 - 3  # proc(5): field 22 of stat; the fields behind the name be
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, among all that ever ran anywhere.
+    """Identifies a process among all that ever ran on any machine.
 
-    :ivar boot_id: of the kernel it runs on, another one after each boot.
-    :ivar pid_namespace: in which `pid` counts.
+    :ivar boot_id: of the kernel, which changes with each boot.
+    :ivar pid_namespace: the one that `pid` belongs to.
     :ivar started: in clock ticks since boot.
     """
 
@@ -30,7 +30,7 @@ class Identity:
 
 
 def this_process() -> Identity | None:
-    """Return the identity of this process; None where the system does not tell it."""
+    """Return the identity of this process; None where /proc does not show it."""
     try:
         pid = os.getpid()
         if os.readlink(_PROC / "self") != str(pid):
@@ -42,7 +42,7 @@ def this_process() -> Identity | None:
 
 
 def is_dead(other: Identity) -> bool:
-    """Whether it is proved that `other` has ended; False wherever it is not."""
+    """Whether `other` has certainly ended; False where that is not known."""
     mine = this_process()
     if mine is None or (mine.boot_id, mine.pid_namespace) != (other.boot_id, other.pid_namespace):
         return False

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The wake-up: the API, or an engine that stops, tells engines that there is something to claim.
+"""The wake-up: the API, or a stopping engine, notifies all engines that there is work to claim.
 
-It may be lost, late or doubled without harm, for engines also look by
-themselves.  So it never blocks a request and never fails one.
+A wake-up may be lost, late or doubled without harm, because engines also poll the
+database.  So it never blocks a request and never makes one fail.
 """
 
 import logging
@@ -21,12 +21,14 @@ LOG = logging.getLogger(__name__)
 
 TOPIC = "hacore-engine"
 _VERSION = "1.0"
-#: Between two wake-ups: in a storm of notifications each cast would cost as much as an intake.
+#: Between two wake-ups: in a storm of notifications each cast would cost as much as accepting
+#: one of them.
 _PAUSE_S = 0.1
 
 
-#: What a cast raises where the bus is away or refuses us; drivers let their libraries' through.
-_AWAY = (
+#: What a cast raises where the message bus is unavailable or refuses the login; drivers let
+#: their libraries' exceptions through.
+_UNAVAILABLE = (
     oslo_messaging.MessagingException,
     kombu.exceptions.KombuError,
     amqp.exceptions.AMQPError,
@@ -35,19 +37,19 @@ _AWAY = (
 
 
 def check(conf: cfg.ConfigOpts) -> None:
-    """Cast one wake-up.  Raises Unavailable when the message bus does not take it."""
+    """Cast one wake-up.  Raises Unavailable when the message bus does not accept it."""
     transport = oslo_messaging.get_rpc_transport(conf)
     try:
         _client(transport).cast({}, "wake")
-    except _AWAY as exc:
-        raise Unavailable(f"The message bus takes no message: {exc}") from exc
+    except _UNAVAILABLE as exc:
+        raise Unavailable(f"The message bus is unavailable: {exc}") from exc
     finally:
         transport.cleanup()
 
 
 def _client(transport: Any) -> Any:
     target = oslo_messaging.Target(topic=TOPIC, version=_VERSION, fanout=True)
-    # retry=0: a broker that is away costs one wake-up and no time
+    # retry=0: an unavailable broker costs one wake-up and no time
     return oslo_messaging.get_rpc_client(transport, target, retry=0)
 
 
@@ -58,12 +60,12 @@ class Waker:
         self._client = _client(oslo_messaging.get_rpc_transport(conf))
         self._due = threading.Event()
         self._stopping = threading.Event()
-        self._away = False
+        self._failed = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the engines woken, soon.  Returns at once; never raises."""
+        """Cast a wake-up soon.  Returns at once; never raises."""
         self._due.set()
 
     def stop(self) -> None:
@@ -82,13 +84,13 @@ class Waker:
     def _cast(self) -> None:
         try:
             self._client.cast({}, "wake")
-            self._away = False
-        except _AWAY as exc:
-            if not self._away:
-                LOG.warning("no wake-up sent, engines will find it by themselves: %s", exc)
-            self._away = True
+            self._failed = False
+        except _UNAVAILABLE as exc:
+            if not self._failed:
+                LOG.warning("Failed to notify engines over RPC: %s; the next poll picks it up", exc)
+            self._failed = True
         except Exception:  # the top of a thread that must not end
-            LOG.exception("sending a wake-up broke; going on")
+            LOG.exception("Unexpected exception while notifying engines over RPC")
 
 
 class _Endpoint:
@@ -98,17 +100,17 @@ class _Endpoint:
         self._woken = woken
 
     def wake(self, _context: dict[str, str]) -> None:
-        """Somebody cast a wake-up."""
+        """A wake-up was cast."""
         self._woken()
 
 
 class WakeListener:
     """Calls `woken` for every wake-up; connects in a thread of its own.
 
-    A broker that is away, at start or for ever, delays nothing else.
+    A broker that is unavailable, at the start or later, delays nothing else.
 
     :param name: of this machine.  The broker keeps a queue of that name for ever (wake-ups
-        come by another one, which expires), so it must not be another at each start.
+        come through another one, which expires), so the name must stay the same at each start.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, name: str, woken: Callable[[], None]) -> None:
@@ -119,7 +121,7 @@ class WakeListener:
         self._thread = threading.Thread(target=self._start, name="wake-listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen, sooner or later."""
+        """Start listening, as soon as the broker can be reached."""
         self._thread.start()
 
     def _start(self) -> None:
@@ -127,11 +129,11 @@ class WakeListener:
         server = oslo_messaging.get_rpc_server(
             transport, self._target, [self._endpoint], access_policy=None
         )
-        server.start()  # tries until the broker is there
+        server.start()  # retries until the broker can be reached
         self._server = server
-        LOG.info("listening for wake-ups")
+        LOG.info("Listening for wake-ups")
 
     def stop(self) -> None:
-        """Stop listening; what is under way is not waited for."""
+        """Stop listening, without waiting for a wake-up that is being handled."""
         if self._server is not None:
             self._server.stop()

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The words for what something is or has come to, and which may follow which.
+"""Statuses and types, and which status may follow which.
 
-The values are what clients of instance-ha v1 know (Masakari's).  Pure: no
+The values are those that clients of instance-ha v1 know (Masakari's).  Pure: no
 database, no clock.
 """
 
@@ -9,21 +9,21 @@ import enum
 
 
 class NotificationStatus(enum.StrEnum):
-    """What became of a notification; see `TRANSITIONS`."""
+    """The status of a notification; see `TRANSITIONS`."""
 
     NEW = "new"
     RUNNING = "running"
     FINISHED = "finished"
     IGNORED = "ignored"
-    ERROR = "error"  #: a step failed; an engine tries again later
-    FAILED = "failed"  #: given up
+    ERROR = "error"  #: a task failed; the recovery is retried
+    FAILED = "failed"  #: not retried any more
 
 
 #: From a status to those that may follow it, and when.
 TRANSITIONS: dict[NotificationStatus, frozenset[NotificationStatus]] = {
-    # claimed; or too old before any engine came to it
+    # claimed; or expired before any engine claimed it
     NotificationStatus.NEW: frozenset({NotificationStatus.RUNNING, NotificationStatus.FAILED}),
-    # itself: the lease ended and the claim was taken over
+    # itself: the lease expired and another engine took over
     NotificationStatus.RUNNING: frozenset(
         {
             NotificationStatus.RUNNING,
@@ -33,21 +33,21 @@ TRANSITIONS: dict[NotificationStatus, frozenset[NotificationStatus]] = {
             NotificationStatus.FAILED,
         }
     ),
-    # retried; or the attempts are used up, or it is too old
+    # retried; or no attempts are left, or it has expired
     NotificationStatus.ERROR: frozenset({NotificationStatus.RUNNING, NotificationStatus.FAILED}),
     NotificationStatus.FINISHED: frozenset(),
     NotificationStatus.IGNORED: frozenset(),
-    # an operator wants it tried again (hacore-manage recovery retry)
+    # an operator retries it (hacore-manage recovery retry)
     NotificationStatus.FAILED: frozenset({NotificationStatus.ERROR}),
 }
 
-#: Somebody works on it or will.
+#: An engine works on it or will.
 LIVE = frozenset({NotificationStatus.NEW, NotificationStatus.RUNNING, NotificationStatus.ERROR})
 ENDED = frozenset(NotificationStatus) - LIVE
 
 
 class NotificationType(enum.StrEnum):
-    """What a monitor saw fail."""
+    """What failed, as a host monitor reported it."""
 
     VM = "VM"
     PROCESS = "PROCESS"
@@ -55,13 +55,13 @@ class NotificationType(enum.StrEnum):
 
 
 class MoveStatus(enum.StrEnum):
-    """What became of one instance of a failed host."""
+    """The status of a move: one instance of a failed host."""
 
     PENDING = "pending"
     ONGOING = "ongoing"  #: Nova may have been asked to evacuate it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    IGNORED = "ignored"  #: not to be moved; the message says why
+    IGNORED = "ignored"  #: skipped; the message gives the reason
 
 
 class MoveType(enum.StrEnum):
@@ -74,7 +74,7 @@ class MoveType(enum.StrEnum):
 
 
 class RecoveryMethod(enum.StrEnum):
-    """How a segment chooses where instances go."""
+    """How a segment chooses the destination of its instances."""
 
     AUTO = "auto"
     RESERVED_HOST = "reserved_host"
@@ -83,7 +83,7 @@ class RecoveryMethod(enum.StrEnum):
 
 
 class StepState(enum.StrEnum):
-    """State of a step, taskflow's words; shown in ``recovery_workflow_details``."""
+    """State of a task, taskflow's values; shown in ``recovery_workflow_details``."""
 
     RUNNING = "RUNNING"
     SUCCESS = "SUCCESS"
@@ -93,7 +93,7 @@ class StepState(enum.StrEnum):
 
 
 class VmState:
-    """Values of ``OS-EXT-STS:vm_state`` that a rule of ours names (nova/compute/vm_states.py)."""
+    """Values of ``OS-EXT-STS:vm_state`` that a rule of hacore names (nova/compute/vm_states.py)."""
 
     ACTIVE = "active"
     BUILDING = "building"

@@ -104,7 +104,7 @@ def test_the_broker_is_away(operator: Operator) -> None:
     assert set(found) == {"message bus"}
     # the words behind the number are the concurrency back end's
     assert re.fullmatch(
-        r"The message bus takes no message: \[Errno 111\] [\w ]+; check \[DEFAULT\] transport_url "
+        r"The message bus is unavailable: \[Errno 111\] [\w ]+; check \[DEFAULT\] transport_url "
         r"\(user, password, host, port, virtual host\) and the broker\. Until then recoveries "
         r"begin up to 5 s late\.",
         found["message bus"],
@@ -122,7 +122,7 @@ def test_the_broker_refuses_us(operator: Operator, url: str, reason: str) -> Non
     skip_unless_required("RabbitMQ on port 5672")
     operator.change(DEFAULT={"transport_url": url})
     (detail,) = wrongs(operator).values()
-    assert detail.startswith("The message bus takes no message: ")
+    assert detail.startswith("The message bus is unavailable: ")
     assert reason in detail
     assert "check [DEFAULT] transport_url (user, password, host, port, virtual host)" in detail
 
@@ -156,7 +156,7 @@ def test_the_login_that_checks_tokens_is_wrong(operator: Operator) -> None:
     )
     (detail,) = wrongs(operator).values()
     assert re.fullmatch(
-        r"Could not log in to Keystone: The request you have made requires authentication.*; "
+        r"Failed to log in to Keystone: The request you have made requires authentication.*; "
         r"check the login in \[keystone_authtoken\]\.",
         detail,
     )
@@ -176,7 +176,7 @@ def test_the_password_is_wrong(operator: Operator) -> None:
     found = findings(operator)
     assert found["keystone"][0] == "wrong"
     assert re.fullmatch(
-        r"Could not log in to Keystone: The request you have made requires authentication.*; "
+        r"Failed to log in to Keystone: The request you have made requires authentication.*; "
         r"check the login in \[nova\]\.",
         found["keystone"][1],
     )
@@ -201,7 +201,7 @@ def test_the_region_is_wrong(operator: Operator) -> None:
     assert found["nova"][0] == "wrong"
     assert found["nova"][1].endswith(
         "endpoint for compute service in RegionTwo region not found; check [nova] region_name and "
-        "valid_interfaces against the catalogue."
+        "valid_interfaces against the service catalog."
     )
 
 
@@ -258,7 +258,7 @@ def test_a_call_is_forbidden(
     operator.cloud.faults(calls=[{"service": "compute", "status": 403, **fault}])
     found = wrongs(operator)
     detail = found[f"nova: {check}"]
-    assert detail.startswith("Could not ")
+    assert detail.startswith("Failed to ")
     assert detail.endswith(
         f"; allow hacore's user os_compute_api:{rule} in Nova's policy, or give it the admin role."
     )
@@ -332,7 +332,7 @@ def test_a_server_that_is_in_use_is_left_alone(
 def test_a_server_that_is_none(operator: Operator) -> None:
     nobody = str(uuid.uuid4())
     (detail,) = wrongs(operator, "--instance", nobody).values()
-    assert detail.startswith(f"Could not read instance {nobody}: ")
+    assert detail.startswith(f"Failed to read instance {nobody}: ")
     assert detail.endswith("; --instance is the uuid of a server.")
 
 

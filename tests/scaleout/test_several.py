@@ -58,10 +58,10 @@ def test_queues_are_quorum_queues_and_restarts_leave_none(
 ) -> None:
     def begin(name: str) -> None:
         engine = deployment.start_engine(name)
-        engine.wait_until_it_says("listening for wake-ups", 60)
+        engine.wait_until_it_says("Listening for wake-ups", 60)
 
     for engine in deployment.engines.values():
-        engine.wait_until_it_says("listening for wake-ups", 60)
+        engine.wait_until_it_says("Listening for wake-ups", 60)
     before = broker.queues()
     assert set(before.values()) == {"quorum"}
     for name in ENGINES:

@@ -13,7 +13,7 @@ from tests.scenarios.clock import WorldClock
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _REQUEST_ID = re.compile(r" \(Request-ID: req-[0-9a-f-]+\)")
-_TRYING_AGAIN = "; trying again in "
+_TRYING_AGAIN = "; retrying in "
 _INDENT = " " * 18
 
 
@@ -64,7 +64,7 @@ class Log:
         said = self._said.get(self._clock.group or "api", ())
         what, again, _pause = text.partition(_TRYING_AGAIN)
         if again:
-            text = f"{what}; trying again"
+            text = f"{what}; retrying"
         if (not again or self.is_first_try(what)) and not any(s in text for s in said):
             self.line(f"{level}: {text}{more}")
 

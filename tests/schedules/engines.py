@@ -19,7 +19,7 @@ from hacore.engine.listing_cache import ListingCache
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.errors import DatabaseUnavailable
-from hacore.nova import Nova
+from hacore.nova import Nova, make_session
 from tests.schedules.actors import Actors, Lock, Pool
 from tests.schedules.doors import Doors, WatchedDatabase, Wire
 from tests.schedules.plans import Plan
@@ -44,11 +44,10 @@ class WatchedWorld(World):
         """Start one life of an engine."""
         clock = doors.clock
         self._takes_over_from_the_dead(engine)
-        nova = Nova(self.conf, clock=clock, rng=random.Random(engine), http=Wire(self.rest, doors))
-        # no look at the environment and ~/.netrc for each request
-        nova._session.session.trust_env = False
-        # held while a token is fetched
-        nova._session.auth._lock = Lock(clock)
+        session = make_session(self.conf, clock, http=Wire(self.rest, doors))
+        session.session.trust_env = False  # else each request reads the environment and ~/.netrc
+        session.auth._lock = Lock(clock)  # keystoneauth's, held while a token is fetched
+        nova = Nova(self.conf, clock=clock, rng=random.Random(engine), session=session)
         context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine))
         # a lock is held while a host is listed: who waits for it waits in simulated time
         context.listings = ListingCache(

@@ -216,7 +216,7 @@ def test_a_port_that_is_taken_is_named(conf: cfg.ConfigOpts, address: str) -> No
     )
     assert str(late.value) == (
         f"Cannot serve metrics on {address} port {port}: Address already in use; change "
-        "[metrics] listen or the port, or end what listens there."
+        "[metrics] listen or the port, or stop the process using that port."
     )
 
 

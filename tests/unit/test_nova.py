@@ -1,12 +1,17 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The Nova gateway, against the sandbox."""
 
+from typing import Any
+
 import pytest
+import requests
 from oslo_config import cfg
 
 from hacore import errors
 from hacore.nova import Nova
+from hacore.nova.session import call_name
 from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.rest import Rest
 from tests.unit.conftest import MakeNova
 from tests.world import SandboxAdapter
 
@@ -26,6 +31,41 @@ def test_the_microversion_is_agreed_on(
     (server,) = cloud.fill(1, "p", "u", ["compute1"])
     nova.lock(server.uuid, "because")
     assert nova.instance(server.uuid).lock_reason == ("because" if lock_has_reason else None)
+
+
+def negotiations(rest: Rest) -> int:
+    asked = rest.counters.describe()["requests"]
+    return sum(row["count"] for row in asked if row["route"].endswith("/v2.1"))
+
+
+class Guard:
+    """Nothing is in the way."""
+
+    def check(self) -> None:
+        """Go on."""
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError("nothing to wait for")
+
+
+def test_all_recoveries_share_one_microversion(make_nova: MakeNova) -> None:
+    nova, _, rest, _ = make_nova()
+    for number in range(5):
+        assert nova.bound(Guard(), f"req-{number}").service("compute1") is not None
+    assert negotiations(rest) == 1
+
+
+def test_it_is_negotiated_again_with_another_nova(make_nova: MakeNova) -> None:
+    """The recovery fails and is retried; an engine need not be restarted."""
+    nova, cloud, rest, _ = make_nova()
+    nova.log_in()
+    fault(cloud, path="os-services", status=406, times=1)
+    with pytest.raises(errors.NovaError, match=r"Failed to read the compute service of compute1"):
+        nova.bound(Guard(), "req-1").service("compute1")
+    twin = nova.bound(Guard(), "req-2")
+    assert twin.service("compute1") is not None
+    assert nova.microversion == twin.microversion == "2.90"
+    assert negotiations(rest) == 2
 
 
 def test_a_nova_that_is_too_old_is_named(make_nova: MakeNova) -> None:
@@ -104,7 +144,7 @@ def test_refusals_are_told_apart_and_not_repeated(
     nova.log_in()
     rest.counters.reset()
     fault(cloud, path="/servers/", status=status)
-    with pytest.raises(error, match=r"Could not evacuate instance i-1: .*injected fault") as caught:
+    with pytest.raises(error, match=r"Failed to evacuate instance i-1: .*injected fault") as caught:
         nova.evacuate("i-1")
     assert type(caught.value) is error
     assert rest.counters.describe()["total"] == 1
@@ -123,6 +163,18 @@ def test_retry_after_is_heeded(make_nova: MakeNova) -> None:
     fault(cloud, path="os-services", status=429, retry_after=20, times=1)
     nova.service("compute1")
     assert clock.monotonic() >= 20
+
+
+def test_retry_after_is_cut_to_the_time_that_is_left(
+    conf: cfg.ConfigOpts, make_nova: MakeNova
+) -> None:
+    """A client of the API waits for this; a proxy may ask for hours."""
+    _, cloud, rest, clock = make_nova()
+    nova = Nova(conf, clock=clock, retry_timeout_s=5, http=SandboxAdapter(rest, clock))
+    fault(cloud, path="os-services", status=429, retry_after=7200)
+    with pytest.raises(errors.TransientNovaError, match=r"tried for 5 s"):
+        nova.service("compute1")
+    assert 5 <= clock.monotonic() < 16
 
 
 @pytest.mark.parametrize("rule", [{"status": 503}, {"status": 500}, {"drop": "after"}])
@@ -194,3 +246,64 @@ def test_the_guard_is_asked_before_every_request(make_nova: MakeNova) -> None:
         bound.service("compute1")
     assert bound.refusals > 0
     assert nova.refusals == 0
+
+
+class Answering(SandboxAdapter):
+    """Answers requests for one path with a body that is not Nova's."""
+
+    def __init__(self, *args: Any, path: str, status: int, body: bytes) -> None:
+        super().__init__(*args)
+        self._path, self._status, self._body = path, status, body
+
+    def send(self, request: Any, **options: Any) -> requests.Response:
+        answer = super().send(request, **options)
+        if self._path in request.url:
+            answer.status_code, answer._content = self._status, self._body
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("os-services", b"<html>Down for maintenance</html>"),
+        ("os-services", b'{"services": [{"id": "x"}]}'),
+        ("os-services", b"[]"),
+        ("/v2.1", b'{"version": {"version": "next"}}'),
+    ],
+)
+def test_whatever_has_not_the_expected_shape_is_one_error(
+    conf: cfg.ConfigOpts, make_nova: MakeNova, path: str, body: bytes
+) -> None:
+    _, _, rest, clock = make_nova()
+    nova = Nova(conf, clock=clock, http=Answering(rest, clock, path=path, status=200, body=body))
+    with pytest.raises(errors.NovaError, match=r"Failed to .*: unexpected answer from Nova"):
+        nova.services()
+
+
+def test_a_redirected_action_is_not_followed(conf: cfg.ConfigOpts, make_nova: MakeNova) -> None:
+    _, _, rest, clock = make_nova()
+    elsewhere = Answering(rest, clock, path="action", status=302, body=b"")
+    with pytest.raises(errors.NovaError, match=r"instance i-1: Nova redirected .* \(HTTP 302\)"):
+        Nova(conf, clock=clock, http=elsewhere).evacuate("i-1")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body", "name"),
+    [
+        ("GET", "http://nova/v2.1/servers/detail?all_tenants=1", None, "GET servers/detail"),
+        ("GET", "http://nova/compute/v2.1/servers/0a1b", None, "GET servers/{id}"),
+        ("PUT", "http://nova:8774/v2.1/os-services/7", b"{}", "PUT os-services/{id}"),
+        (
+            "POST",
+            "http://nova/v2.1/os-aggregates/3/action",
+            b'{"add_host": {"host": "x"}}',
+            "POST os-aggregates/{id}/action add_host",
+        ),
+        ("POST", "http://keystone/v3/auth/tokens", b"{}", "POST auth/tokens"),
+        ("GET", "http://nova/v2.1/", None, "GET versions"),
+    ],
+)
+def test_the_name_of_a_call_has_no_ids(
+    method: str, url: str, body: bytes | None, name: str
+) -> None:
+    assert call_name(method, url, body) == name

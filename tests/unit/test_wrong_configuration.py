@@ -243,7 +243,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
             "hacore-engine",
             {"nova": {"region_name": "RegionTwo"}},
             "The login to Nova failed: …endpoint for compute service in RegionTwo region not "
-            "found; check [nova] region_name and valid_interfaces against the catalogue.",
+            "found; check [nova] region_name and valid_interfaces against the service catalog.",
             id="unknown region",
         ),
         pytest.param(
@@ -327,7 +327,7 @@ def test_unknown_concurrency(operator: Operator) -> None:
     processes.write(operator.file, operator.right)
     operator.ends_with(
         "hacore-api",
-        "The concurrency back end 'fibers' is unknown; set HACORE_CONCURRENCY or [DEFAULT] "
+        "The concurrency backend 'fibers' is unknown; set HACORE_CONCURRENCY or [DEFAULT] "
         "concurrency_backend to one of: threading, eventlet.",
         HACORE_CONCURRENCY="fibers",
     )

@@ -19,6 +19,8 @@ from tests.scrapes import Scrape
 from tests.services import REQUIRED
 from tests.world import World
 
+CRASHED = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
+
 
 @pytest.fixture
 def endpoint(world: World) -> Iterator[metrics.Endpoint]:
@@ -101,6 +103,13 @@ def test_requests_to_nova(world: World, endpoint: metrics.Endpoint) -> None:
     assert not any(server in after.text for server in servers)
 
 
+def test_five_recoveries_negotiate_the_microversion_once(world: World) -> None:
+    world.engine()
+    for server in world.boot(5):
+        world.recover(world.notify(type="VM", payload={**CRASHED, "instance_uuid": server}))
+    assert world.calls("GET", "/v2.1") == 1
+
+
 def test_a_takeover_and_a_lost_lease(world: World, endpoint: metrics.Endpoint) -> None:
     world.boot(1)
     before = Scrape(endpoint.port)
@@ -150,25 +159,3 @@ def test_promtool_finds_nothing_to_say(endpoint: metrics.Endpoint) -> None:
         [promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.mark.parametrize(
-    ("method", "url", "body", "name"),
-    [
-        ("GET", "http://nova/v2.1/servers/detail?all_tenants=1", None, "GET servers/detail"),
-        ("GET", "http://nova/compute/v2.1/servers/0a1b", None, "GET servers/{id}"),
-        ("PUT", "http://nova:8774/v2.1/os-services/7", b"{}", "PUT os-services/{id}"),
-        (
-            "POST",
-            "http://nova/v2.1/os-aggregates/3/action",
-            b'{"add_host": {"host": "x"}}',
-            "POST os-aggregates/{id}/action add_host",
-        ),
-        ("POST", "http://keystone/v3/auth/tokens", b"{}", "POST auth/tokens"),
-        ("GET", "http://nova/v2.1/", None, "GET versions"),
-    ],
-)
-def test_the_name_of_a_call_has_no_ids(
-    method: str, url: str, body: bytes | None, name: str
-) -> None:
-    assert metrics.nova_call(method, url, body) == name

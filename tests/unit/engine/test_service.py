@@ -78,7 +78,7 @@ def test_an_engine_that_is_stopped_wakes_the_others(
     first = start()
     until(lambda: attempt(db) == 1)
     start()
-    until(lambda: caplog.text.count("listening for wake-ups") == 2)
+    until(lambda: caplog.text.count("Listening for wake-ups") == 2)
     threading.Event().wait(1)  # its first look, at its start, is over
     first.stop()
     until(lambda: attempt(db) == 2)

@@ -44,4 +44,4 @@ def test_a_login_that_works_no_more_is_told_of_once_and_tried_again(
         clock.at(90, lambda: cloud.faults.put({"unavailable": {"identity": 240}}, cloud.now))
         clock.run(lambda: clock.monotonic() > 600)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
-    assert caplog.messages[0].startswith("Could not log in to Keystone: ")
+    assert caplog.messages[0].startswith("Failed to log in to Keystone: ")

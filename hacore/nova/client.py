@@ -1,0 +1,393 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Nova, as the engine and the API use it: one method for each question and each order.
+
+A read, or a write that may be repeated, is retried with backoff while Nova or Keystone
+is unavailable.  Only `Nova.evacuate` must not be repeated before Nova has been read:
+where its outcome is not known it raises NovaOutcomeUnknown.
+
+Instances are matched to hosts by service host names
+(``OS-EXT-SRV-ATTR:host``); hypervisor host names may differ.
+"""
+
+import copy
+import datetime
+import email.utils
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import identity
+from novaclient import exceptions as nova_exc
+from oslo_config import cfg
+from requests.adapters import HTTPAdapter
+
+from hacore import errors
+from hacore.clock import Clock, SystemClock
+from hacore.nova import microversions, responses
+from hacore.nova.responses import Page, Shape
+from hacore.nova.retry import Guard, Retrier, Unguarded
+from hacore.nova.session import Connection, make_session
+from hacore.nova.translation import translated
+from hacore.nova.types import Aggregate, Instance, Migration, Service
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds to wait for the answer to a disable or an enable; a living nova-compute
+#: gives it in one.
+_SERVICE_ANSWER_S = 3.0
+
+
+class Nova:
+    """Nova as the configured user sees it.  Safe for many threads.
+
+    :param conf: options with [nova]; read, never written.
+    :param retry_timeout_s: instead of [nova] retry_timeout.
+    :param session: a keystoneauth session, instead of one made from `conf`.
+    :param http: what carries requests instead of the network.
+
+    Every method may raise `hacore.errors.NovaError`: TransientNovaError when
+    Nova was unavailable for longer than the retry timeout, NovaNotFound,
+    NovaConflict, NovaForbidden, NovaBadRequest.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        retry_timeout_s: float | None = None,
+        session: Any = None,
+        http: HTTPAdapter | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._retrier = Retrier(
+            clock,
+            rng or random.Random(),  # noqa: S311 - jitter, no secret
+            conf.nova.retry_timeout if retry_timeout_s is None else retry_timeout_s,
+            Unguarded(clock),
+        )
+        self._session = session or make_session(conf, clock, http)
+        self._connection = Connection(conf, self._session)
+        self._request_id: str | None = None
+        self._made: Any = None
+
+    def bound(self, guard: Guard, request_id: str | None) -> "Nova":
+        """Return this Nova for one recovery.
+
+        `guard` is checked before every request; Nova logs `request_id` as the
+        global request id.  Session, connections and microversion are shared.
+        """
+        twin = copy.copy(self)
+        twin._retrier = self._retrier.guarded_by(guard)  # noqa: SLF001
+        twin._request_id, twin._made = request_id, None  # noqa: SLF001
+        return twin
+
+    @property
+    def refusals(self) -> int:
+        """How often Nova or Keystone was unavailable for a call of this recovery."""
+        return self._retrier.refusals
+
+    # ------------------------------------------------------------- log in
+
+    def authenticate(self) -> datetime.datetime | None:
+        """Log in to Keystone, and send nothing to Nova.
+
+        Returns when, by Keystone's clock, the token was issued; None where it does not say.
+        """
+        what = "log in to Keystone"
+        if not isinstance(self._session.auth, identity.BaseIdentityPlugin):
+            self._retrier.call(self._session.get_auth_headers, what)
+            return None
+        access = self._retrier.call(lambda: self._session.auth.get_access(self._session), what)
+        issued: datetime.datetime | None = access.issued
+        return issued
+
+    def log_in(self) -> None:
+        """Get a token and negotiate the microversion; nothing else needs this to be called."""
+        _ = self._client
+
+    def keep_token(self) -> None:
+        """Get a token if there is none that lasts for two minutes; one try."""
+        try:
+            self._session.get_auth_headers()
+        except ks_exc.ClientException as exc:
+            raise translated(exc, "log in to Keystone") from exc
+
+    @property
+    def microversion(self) -> str:
+        """The microversion that was negotiated."""
+        return str(self._client.api_version.get_string())
+
+    def now(self) -> datetime.datetime | None:
+        """Nova's clock, cut to seconds; None when its answers have no date."""
+
+        def read_date() -> str | None:
+            answer, body = self._client.get("/servers", params={"limit": 1})
+            responses.read(answer, body, responses.anything)
+            date: str | None = answer.headers.get("Date")
+            return date
+
+        date = self._retrier.call(read_date, "read Nova's clock")
+        return email.utils.parsedate_to_datetime(date) if date else None
+
+    @property
+    def lock_has_reason(self) -> bool:
+        """Whether this Nova keeps the reason of a lock."""
+        return bool(self._client.api_version >= microversions.LOCK_REASON)
+
+    # ----------------------------------------------------------- services
+
+    def services(self) -> list[Service]:
+        """Return all nova-compute services."""
+        query = {"binary": "nova-compute"}
+        return self._get("list the compute services", "/os-services", responses.services, query)
+
+    def service(self, host: str) -> Service | None:
+        """Return the nova-compute service of `host`, or None when Nova knows none."""
+        rows = self._retrier.call(
+            lambda: self._services_of(host), f"read the compute service of {host}"
+        )
+        return next((row for row in rows if row.host == host), None)
+
+    def disable_service(self, service: Service, reason: str) -> None:
+        """Keep the scheduler from placing instances on the host."""
+        self._set_enabled(service, False, {"status": "disabled", "disabled_reason": reason})
+
+    def enable_service(self, service: Service) -> None:
+        """Let the scheduler place instances on the host."""
+        self._set_enabled(service, True, {"status": "enabled"})
+
+    def _set_enabled(self, service: Service, enabled: bool, body: dict[str, str]) -> None:
+        """Disable or enable.
+
+        Nova stores this and then, where it considers the host up, waits for nova-compute
+        to confirm: for its rpc_response_timeout (60 s) where that has just died (nova:
+        compute/api.py, _update_compute_provider_status).  So after a short wait for the
+        answer, what Nova has stored is read.
+        """
+
+        def put() -> None:
+            try:
+                self._send(
+                    "PUT",
+                    f"/os-services/{service.id}",
+                    responses.anything,
+                    body=body,
+                    timeout=_SERVICE_ANSWER_S,
+                )
+            except ks_exc.ConnectTimeout:
+                rows = self._services_of(service.host)
+                if not any(row.id == service.id and row.enabled is enabled for row in rows):
+                    raise
+
+        verb = "enable" if enabled else "disable"
+        self._retrier.call(put, f"{verb} nova-compute on {service.host}")
+
+    def force_down(self, service: Service) -> None:
+        """Set Nova's flag that makes it treat the host as down."""
+        self._retrier.call(
+            lambda: self._send(
+                "PUT",
+                f"/os-services/{service.id}",
+                responses.forced_down,
+                body={"forced_down": True},
+            ),
+            f"force down nova-compute on {service.host}",
+        )
+
+    def _services_of(self, host: str) -> list[Service]:
+        query = {"host": host, "binary": "nova-compute"}
+        return self._send("GET", "/os-services", responses.services, params=query)
+
+    # ---------------------------------------------------------- instances
+
+    def instances_on(self, host: str) -> list[Instance]:
+        """Return all instances of `host`, of all projects."""
+        query = {"all_tenants": 1, "host": host}
+        what = f"list the instances of {host}"
+        return self._get_pages(what, "/servers/detail", responses.instances_page, query)
+
+    def uuids_on(self, host: str) -> frozenset[str]:
+        """Return the uuids of all instances of `host`."""
+        query = {"all_tenants": 1, "host": host}
+        what = f"list the instances of {host}"
+        return frozenset(self._get_pages(what, "/servers", responses.uuids_page, query))
+
+    def instance(self, uuid: str) -> Instance:
+        """Return one instance.  Raises NovaNotFound."""
+        return self._get(f"read instance {uuid}", f"/servers/{uuid}", responses.instance)
+
+    def lock(
+        self, uuid: str, reason: str, about_to_call: Callable[[], None] = lambda: None
+    ) -> None:
+        """Keep the owner from changing the instance; Nova keeps `reason` from 2.73 on.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        given = {"locked_reason": reason} if self.lock_has_reason else None
+        self._retrier.call(
+            lambda: self._act_once(uuid, {"lock": given}, about_to_call),
+            f"lock instance {uuid}",
+            undone_later=True,
+        )
+
+    def unlock(self, uuid: str) -> None:
+        """Undo `lock`; an instance that is not locked is fine."""
+        self._retrier.call(lambda: self._act(uuid, {"unlock": None}), f"unlock instance {uuid}")
+
+    def reset_state(
+        self, uuid: str, vm_state: str, about_to_call: Callable[[], None] = lambda: None
+    ) -> None:
+        """Set vm_state to ``active`` or ``error`` and clear task_state, in Nova's database only.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        body = {"os-resetState": {"state": vm_state}}
+        self._retrier.call(
+            lambda: self._act_once(uuid, body, about_to_call),
+            f"reset the state of instance {uuid} to {vm_state}",
+            undone_later=True,
+        )
+
+    def stop(self, uuid: str, about_to_call: Callable[[], None] = lambda: None) -> None:
+        """Ask Nova to stop the instance.  Raises NovaConflict when its state does not allow that.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        self._retrier.call(
+            lambda: self._act_once(uuid, {"os-stop": None}, about_to_call),
+            f"stop instance {uuid}",
+            undone_later=True,
+        )
+
+    def start(self, uuid: str) -> None:
+        """Ask Nova to start the instance.  Raises NovaConflict when its state does not allow it."""
+        self._retrier.call(lambda: self._act(uuid, {"os-start": None}), f"start instance {uuid}")
+
+    def evacuate(
+        self,
+        uuid: str,
+        host: str | None = None,
+        about_to_call: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Ask Nova to rebuild the instance on `host`, or where the scheduler chooses.
+
+        Returns when Nova has accepted it.  Raises NovaOutcomeUnknown when there was
+        no answer: look for a migration record before calling again.
+
+        :param about_to_call: called before each time that the call is sent.
+        """
+        body = {"evacuate": {} if host is None else {"host": host}}
+        self._retrier.call(
+            lambda: self._act_once(uuid, body, about_to_call),
+            f"evacuate instance {uuid}",
+            repeatable=False,
+        )
+
+    def evacuations_from(
+        self, host: str, since: datetime.datetime | None = None
+    ) -> list[Migration]:
+        """Return Nova's records of evacuations from `host`, of all projects.
+
+        :param since: only records changed after it, where Nova supports that (2.59).
+            A record that never changed is left out then, however new it is
+            (nova: db/main/api.py compares updated_at, which is NULL).
+        """
+        query: dict[str, Any] = {"migration_type": "evacuation", "source_compute": host}
+        if since is not None and self._client.api_version >= microversions.MIGRATIONS_SINCE:
+            query["changes-since"] = since.isoformat()
+        what = f"list the evacuations from {host}"
+        return self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+
+    # --------------------------------------------------------- aggregates
+
+    def aggregates(self) -> list[Aggregate]:
+        """Return all host aggregates."""
+        return self._get("list the aggregates", "/os-aggregates", responses.aggregates)
+
+    def add_to_aggregate(self, aggregate: Aggregate, host: str) -> None:
+        """Add `host` to `aggregate`; a member already is fine."""
+        try:
+            self._retrier.call(
+                lambda: self._send(
+                    "POST",
+                    f"/os-aggregates/{aggregate.id}/action",
+                    responses.aggregate,
+                    body={"add_host": {"host": host}},
+                ),
+                f"add {host} to aggregate {aggregate.name}",
+            )
+        except errors.NovaConflict:
+            LOG.info("Host %s is already in aggregate %s", host, aggregate.name)
+
+    # ------------------------------------------------------------ sending
+
+    @property
+    def _client(self) -> Any:
+        """novaclient's HTTP client, at the microversion that all twins share."""
+        version = self._connection.microversion
+        if version is None:
+            version = self._retrier.call(
+                lambda: microversions.negotiate(self._connection, self._request_id),
+                "negotiate the microversion",
+            )
+            self._connection.microversion = version
+        if self._made is None or self._made.api_version != version:
+            self._made = self._connection.client(version, self._request_id)
+        return self._made
+
+    def _send(self, method: str, path: str, shape: Shape[T], **options: Any) -> T:
+        """Send one request; what comes back is believed if it has the shape."""
+        try:
+            answer, body = self._client.request(path, method, **options)
+        except nova_exc.NotAcceptable:  # an older Nova runs now: negotiate at the next request
+            self._connection.microversion = None
+            raise
+        return responses.read(answer, body, shape)
+
+    def _get(self, what: str, path: str, shape: Shape[T], query: dict[str, Any] | None = None) -> T:
+        return self._retrier.call(lambda: self._send("GET", path, shape, params=query), what)
+
+    def _get_pages(
+        self, what: str, path: str, shape: Shape[Page[T]], query: dict[str, Any]
+    ) -> list[T]:
+        """Return the rows of every page.
+
+        novaclient's own lists stop after one page, or ask for one page too many
+        (limit=-1) where there is but one.
+        """
+
+        def read() -> list[T]:
+            rows: list[T] = []
+            asked = query
+            while True:
+                page = self._send("GET", path, shape, params=asked)
+                rows += page.rows
+                if page.next_marker is None:
+                    return rows
+                asked = {**query, "marker": page.next_marker}
+
+        return self._retrier.call(read, what)
+
+    def _act(self, uuid: str, body: dict[str, Any], **options: Any) -> None:
+        self._send("POST", f"/servers/{uuid}/action", responses.anything, body=body, **options)
+
+    def _act_once(self, uuid: str, body: dict[str, Any], about_to_call: Callable[[], None]) -> None:
+        """Change an instance; `about_to_call` is called just before each time that this is sent."""
+
+        def send() -> None:
+            self._session.get_auth_headers()  # so that nothing is waited for after the next line
+            about_to_call()
+            # neither sent again with a new token nor to another place: not by a library
+            self._act(uuid, body, allow_reauth=False, redirect=False)
+
+        try:
+            send()
+        except nova_exc.Unauthorized:  # Nova has done nothing
+            if not self._session.invalidate():
+                raise
+            send()

@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The one place where Nova's answers are checked before they are believed.
+
+Each method of `hacore.nova.Nova` names the shape that it expects: a function that
+takes the decoded body and returns what the method returns.  `read` checks the status,
+applies the shape, and turns everything else into one error, `UnexpectedResponse`.
+(Statuses from 400 on never come here: novaclient has raised for them.)
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import requests
+from novaclient import api_versions
+from novaclient import exceptions as nova_exc
+
+from hacore.nova.types import Aggregate, Instance, Migration, Service
+
+T = TypeVar("T")
+Shape = Callable[[Any], T]
+
+
+class UnexpectedResponse(Exception):
+    """Nova's answer is not what the request is answered with."""
+
+
+def read(response: requests.Response, body: Any, shape: Shape[T]) -> T:
+    """Return what `shape` finds in the answer.  Raises UnexpectedResponse."""
+    if response.status_code >= 300:  # keystoneauth follows those that it may follow
+        raise UnexpectedResponse(
+            f"Nova redirected the request (HTTP {response.status_code}); set [nova] "
+            "endpoint_override or correct the service catalog"
+        )
+    try:
+        return shape(body)
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        nova_exc.UnsupportedVersion,
+    ) as exc:
+        raise UnexpectedResponse(
+            f"unexpected answer from Nova (HTTP {response.status_code}): "
+            f"{type(exc).__name__}: {exc}"
+        ) from exc
+
+
+# ------------------------------------------------------------------- shapes
+
+
+def anything(_body: Any) -> None:
+    """Nothing of the body is needed."""
+
+
+def newest_microversion(body: Any) -> api_versions.APIVersion:
+    """The version document of the compute endpoint."""
+    return api_versions.APIVersion(body["version"]["version"] or "2.1")
+
+
+def services(body: Any) -> list[Service]:
+    """``GET /os-services``."""
+    return [_service(row) for row in body["services"]]
+
+
+def forced_down(body: Any) -> None:
+    """``PUT /os-services/{id}`` with forced_down."""
+    if body:
+        _ = body["service"]
+
+
+def instance(body: Any) -> Instance:
+    """``GET /servers/{id}``."""
+    return _instance(body["server"])
+
+
+def aggregates(body: Any) -> list[Aggregate]:
+    """``GET /os-aggregates``."""
+    return [
+        Aggregate(id=row["id"], name=row["name"], hosts=tuple(row["hosts"]))
+        for row in body["aggregates"]
+    ]
+
+
+def aggregate(body: Any) -> None:
+    """``POST /os-aggregates/{id}/action``."""
+    _ = body["aggregate"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list.
+
+    :ivar next_marker: what to ask the next page with; None: this is the last one.
+    """
+
+    rows: list[T]
+    next_marker: str | None
+
+
+def _page(key: str, row: Callable[[Any], T], marker: str = "id") -> Shape[Page[T]]:
+    def read_page(body: Any) -> Page[T]:
+        rows = body[key]
+        more = rows and any(link["rel"] == "next" for link in body.get(f"{key}_links", ()))
+        return Page([row(each) for each in rows], rows[-1][marker] if more else None)
+
+    return read_page
+
+
+def _instance(row: Any) -> Instance:
+    return Instance(
+        uuid=row["id"],
+        name=row["name"],
+        host=row.get("OS-EXT-SRV-ATTR:host"),
+        vm_state=row["OS-EXT-STS:vm_state"],
+        task_state=row["OS-EXT-STS:task_state"],
+        power_state=row["OS-EXT-STS:power_state"],
+        locked=bool(row.get("locked")),
+        lock_reason=row.get("locked_reason"),
+        metadata=row.get("metadata", {}),
+        fault=row.get("fault", {}).get("message"),
+    )
+
+
+def _uuid(row: Any) -> str:
+    uuid: str = row["id"]
+    return uuid
+
+
+def _migration(row: Any) -> Migration:
+    return Migration(
+        id=row["id"],
+        instance_uuid=row["instance_uuid"],
+        status=row["status"],
+        source_host=row["source_compute"],
+        dest_host=row.get("dest_compute"),
+    )
+
+
+def _service(row: Any) -> Service:
+    return Service(
+        id=row["id"],
+        host=row["host"],
+        up=row["state"] == "up" and not row["forced_down"],
+        enabled=row["status"] == "enabled",
+        forced_down=row["forced_down"],
+        disabled_reason=row["disabled_reason"],
+    )
+
+
+#: ``GET /servers/detail``, ``GET /servers`` and ``GET /os-migrations``.
+instances_page = _page("servers", _instance)
+uuids_page = _page("servers", _uuid)
+migrations_page = _page("migrations", _migration, marker="uuid")

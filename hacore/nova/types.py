@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What Nova knows, as values."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """A nova-compute service."""
+
+    id: str
+    host: str
+    up: bool
+    enabled: bool
+    forced_down: bool
+    disabled_reason: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instance:
+    """A server, with what a recovery needs to know of it."""
+
+    uuid: str
+    name: str
+    host: str | None
+    vm_state: str
+    task_state: str | None
+    power_state: int
+    locked: bool
+    lock_reason: str | None
+    metadata: dict[str, str]
+    fault: str | None
+
+
+#: Statuses of an evacuation that has ended; completed: the source host has come back since.
+EVACUATED = frozenset({"done", "completed"})
+NOT_EVACUATED = frozenset({"failed", "error", "cancelled"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Migration:
+    """Nova's migration record of one evacuation; ids of one instance ascend in time."""
+
+    id: int
+    instance_uuid: str
+    status: str
+    source_host: str
+    dest_host: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A host aggregate."""
+
+    id: int
+    name: str
+    hosts: tuple[str, ...]
