@@ -42,7 +42,7 @@ def test_nothing_is_given_up_locked_because_nova_is_away(world: World) -> None:
     until_ongoing(world, uuid)
     world.faults(unavailable={"compute": 400})
     world.clock.run(lambda: world.notification(uuid).status == Status.ERROR)
-    assert "It cannot end like this yet" in (world.notification(uuid).message or "")
+    assert "Cleanup failed: " in (world.notification(uuid).message or "")
     assert world.recover(uuid).status == Status.FINISHED
     assert locks(world, servers) == {None}
     assert records(world) == 3
