@@ -13,6 +13,7 @@ nova                      the only door to Nova
 events                    what the API and the engine do, told on the message bus
 rpc                       the wake-up between API and engine
 policies                  who may do what
+masakari/                 the way from Masakari: its configuration, its database
 api/                      REST: URL -> resource module -> db
 tasks/                    one class per step of a recovery
 engine/                   claims, flows, the evacuation executor

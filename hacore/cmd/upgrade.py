@@ -1,7 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What has to be right before this version of hacore is started where another one ran."""
 
-import importlib.metadata
 import pathlib
 from collections.abc import Iterator
 
@@ -11,13 +10,12 @@ from oslo_upgradecheck.upgradecheck import Code, Result, UpgradeCommands
 
 from hacore import conf as hacore_conf
 from hacore.cmd import launch
+from hacore.conf.nova import LOGIN_GROUPS
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
 
 #: Whose options our configuration files hold; etc/hacore/hacore-config-generator.conf has the same.
 NAMESPACES = frozenset({"hacore", "keystonemiddleware.auth_token", *hacore_conf.LIBRARIES})
-#: Groups that also hold the options of whatever login is chosen.
-_OPEN_GROUPS = frozenset({"nova", "keystone_authtoken"})
 
 
 class Checks(UpgradeCommands):
@@ -75,7 +73,7 @@ def _stale(conf: cfg.ConfigOpts) -> Iterator[str]:
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(file, sections).parse()
         for group, names in sections.items():
-            if group not in known or group in _OPEN_GROUPS:
+            if group not in known or group in LOGIN_GROUPS:
                 continue  # a third party's steps may have options too
             for name in sorted({name.replace("-", "_") for name in names} - known[group]):
                 new = renamed.get((group, name))
@@ -97,14 +95,7 @@ def _options() -> tuple[dict[str, set[str]], dict[tuple[str, str], str]]:
     """Return the names of all options by group, and new names by group and old name."""
     known: dict[str, set[str]] = {}
     renamed: dict[tuple[str, str], str] = {}
-    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
-        if point.name not in NAMESPACES:
-            continue
-        for section, options in point.load()():
-            group = str(section or "DEFAULT")
-            for option in options:
-                known.setdefault(group, set()).add(option.dest)
-                for old in option.deprecated_opts:
-                    name = (old.name or option.dest).replace("-", "_")
-                    renamed[old.group or group, name] = f"[{group}] {option.name}"
+    for group, option, old_names in hacore_conf.installed_options(NAMESPACES):
+        known.setdefault(group, set()).add(option.dest)
+        renamed |= dict.fromkeys(old_names, f"[{group}] {option.name}")
     return known, renamed

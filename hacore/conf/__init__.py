@@ -5,9 +5,11 @@
 that a wrong value is known at start and not at 3 a.m.
 """
 
+import importlib.metadata
 import os
 import re
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 from oslo_config import cfg
 from oslo_db import options as db_options
@@ -94,6 +96,30 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """Return group and options for oslo-config-generator (entry point)."""
     options = [(module.GROUP, list(module.OPTIONS)) for module in _PLAIN]
     return [*options, (nova.GROUP, nova.sample_options())]
+
+
+class Installed(NamedTuple):
+    """An option that an installed package declares to oslo-config-generator."""
+
+    group: str
+    option: cfg.Opt
+    #: (group, name) of each deprecated spelling.
+    old_names: list[tuple[str, str]]
+
+
+def installed_options(namespaces: Collection[str]) -> Iterator[Installed]:
+    """Yield the options of these namespaces of oslo-config-generator."""
+    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
+        if point.name not in namespaces:
+            continue
+        for section, options in point.load()():
+            group = str(section or "DEFAULT")
+            for option in options:
+                old_names = [
+                    (old.group or group, (old.name or option.dest).replace("-", "_"))
+                    for old in option.deprecated_opts
+                ]
+                yield Installed(group, option, old_names)
 
 
 def check(conf: cfg.ConfigOpts) -> None:

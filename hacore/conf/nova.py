@@ -11,6 +11,8 @@ from oslo_config import cfg
 from hacore.errors import ConfigError
 
 GROUP = "nova"
+#: Groups that also accept the options of whatever login (auth_type) is chosen.
+LOGIN_GROUPS = frozenset({GROUP, "keystone_authtoken"})
 _PLUGINS = "keystoneauth1.plugin"
 
 OPTIONS = [

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage import-masakari, as it is typed; tests/db/test_masakari.py has what it does."""
+"""hacore-manage import-masakari, as it is typed; tests/masakari shows what it does."""
 
 import pathlib
 import sqlite3

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": _COUNTING | _DOORS | {"conf"},
     "engine": _COUNTING | _DOORS | {"conf", "tasks"},
     "api": _COUNTING | _DOORS | {"conf", "policies"},
+    "masakari": _BOTTOM | {"conf", "db"},
     "sandbox": {"clock"},
 }
 MAY_IMPORT["db"] |= {"processes"}
@@ -65,8 +66,10 @@ RESERVED = (
     ),
     Reserved(
         frozenset({"sqlalchemy", "alembic", "oslo_db"}),
-        frozenset({"db"}),
-        "only hacore.db speaks to the database (hacore.conf may import oslo_db.options)",
+        # hacore.masakari: the source of an import is Masakari's database, with its own tables
+        frozenset({"db", "masakari"}),
+        "only hacore.db speaks to the database, and hacore.masakari to Masakari's "
+        "(hacore.conf may import oslo_db.options)",
         (("hacore.conf", "oslo_db.options"),),
     ),
     Reserved(
@@ -206,13 +209,13 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks
             "api.hosts",
             "import sqlalchemy.orm as orm\n",
             "hacore.api.hosts (line 1) imports sqlalchemy.orm: only hacore.db speaks to the "
-            "database (hacore.conf may import oslo_db.options).",
+            "database, and hacore.masakari to Masakari's (hacore.conf may import oslo_db.options).",
         ),
         (
             "conf",
             "from oslo_db import exception\n",
             "hacore.conf (line 1) imports oslo_db.exception: only hacore.db speaks to the "
-            "database (hacore.conf may import oslo_db.options).",
+            "database, and hacore.masakari to Masakari's (hacore.conf may import oslo_db.options).",
         ),
         (
             "tasks.host",
@@ -257,6 +260,12 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks
             "global configuration.",
         ),
         (
+            "masakari.rows",
+            "from hacore.engine import flows\n",
+            "hacore.masakari.rows (line 1) imports hacore.engine.flows: masakari may import of "
+            "hacore only itself and clock, conf, db, errors, states.",
+        ),
+        (
             "helpers",
             "import os\n",
             "hacore.helpers (line 1) imports os: hacore.helpers is new; say in "
@@ -282,6 +291,7 @@ def test_a_wrong_import_is_named(
         ("cmd.launch", "from oslo_config import cfg\nconf = cfg.CONF\n"),
         ("cmd.sandbox", "from hacore.sandbox.cloud import Cloud\n"),
         ("sandbox.cloud", "from hacore.sandbox import model\nfrom hacore.clock import Clock\n"),
+        ("masakari.source", "import sqlalchemy as sa\nfrom hacore.db.engine import Database\n"),
         ("concurrency", "import eventlet\n"),
     ],
 )

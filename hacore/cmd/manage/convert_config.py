@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore.cmd.manage import arguments as cli
-from hacore.conf import masakari
+from hacore.masakari import config
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
@@ -30,7 +30,7 @@ def register(topics: "Topics") -> None:
 
 
 def _convert(_conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
-    converted = masakari.convert(masakari.read(arguments.file), hacore_conf.list_opts())
+    converted = config.convert(config.read(arguments.file), hacore_conf.list_opts())
     sys.stdout.write(converted.text())
     for option, reason in converted.left_out:
         sys.stderr.write(f"not carried over: {option}: {reason}.\n")

@@ -11,7 +11,7 @@ from oslo_config import cfg
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
 from hacore.db import schema
-from hacore.db.masakari import importing, source
+from hacore.masakari import importing, source
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics

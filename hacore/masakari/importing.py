@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore.db.engine import Database, retry
-from hacore.db.masakari import rows
-from hacore.db.masakari.rows import Refused, Values
-from hacore.db.masakari.source import Row, Source
 from hacore.db.models import Host, Move, Notification, Segment
+from hacore.masakari import rows
+from hacore.masakari.rows import Refused, Values
+from hacore.masakari.source import Row, Source
 
 T = TypeVar("T")
 

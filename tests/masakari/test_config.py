@@ -10,9 +10,9 @@ from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore.cmd import manage
-from hacore.conf.masakari import Converted, convert, read
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
+from hacore.masakari.config import Converted, convert, read
 from tests.masakari import FOLDER
 
 #: A value that each of Masakari's own options may have, where its default is none.

@@ -37,9 +37,6 @@ DEFAULTS = {
 #: Where bus events are put, if there are any; their consumers listen there (masakari/config.py).
 EXCHANGE = "masakari"
 
-#: Groups with the options of whatever login is chosen.
-OPEN_GROUPS = frozenset({"nova", "keystone_authtoken"})
-
 _UWSGI = "for more processes than one run the API under uwsgi or gunicorn, hacore.cmd.wsgi"
 _PROXY = "TLS is a proxy's business, see [oslo_middleware] enable_proxy_headers_parsing"
 _LOG = "its place is Masakari's; hacore logs to the journal, or to a place of its own in [DEFAULT]"

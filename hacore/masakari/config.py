@@ -2,7 +2,7 @@
 """A configuration of Masakari 22.0.0 as one of hacore.
 
 Most options keep group and name.  What does not is in the tables of
-hacore.conf.masakari_options, and every option that is set goes into the new
+hacore.masakari.options, and every option that is set goes into the new
 file or is named with the reason why not.
 """
 
@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
 
-from hacore.conf import LIBRARIES, recovery_flows
-from hacore.conf import masakari_options as masakari
+from hacore.conf import LIBRARIES, installed_options, recovery_flows
+from hacore.conf.nova import LOGIN_GROUPS
 from hacore.errors import ConfigError
+from hacore.masakari import options as masakari
 
 #: Values as they are written, by option, by group; an option may be there more than once.
 Sections = dict[str, dict[str, list[str]]]
@@ -89,8 +90,8 @@ class _Conversion:
         self._result = Converted()
 
     def run(self) -> Converted:
-        for group, options in self._source.items():
-            for name, values in options.items():
+        for group, names in self._source.items():
+            for name, values in names.items():
                 self._take(group, name.replace("-", "_"), values)
         self._add_defaults()
         self._add_database()
@@ -109,7 +110,7 @@ class _Conversion:
     def _carry(self, group: str, name: str, to: str, new: str, values: list[str]) -> None:
         """Write the option down as `new` of the group `to`, if hacore can have this value."""
         option = self._known.get((to, new))
-        if option is None and to not in masakari.OPEN_GROUPS:
+        if option is None and to not in LOGIN_GROUPS:
             if to in self._groups:
                 self._leave_out(group, name, "hacore has no such option")
                 return
@@ -204,15 +205,9 @@ class _Conversion:
 
 
 def _library_options() -> dict[tuple[str, str], cfg.Opt]:
-    """Return the options of the libraries by group and name, the names of earlier times too."""
+    """Return the options of the libraries by group and name, deprecated names included."""
     known = {}
-    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
-        if point.name not in LIBRARIES:
-            continue
-        for section, options in point.load()():
-            group = str(section or "DEFAULT")
-            for option in options:
-                known[group, option.dest] = option
-                for old in option.deprecated_opts:
-                    known[old.group or group, (old.name or option.dest).replace("-", "_")] = option
+    for group, option, old_names in installed_options(LIBRARIES):
+        known[group, option.dest] = option
+        known |= dict.fromkeys(old_names, option)
     return known

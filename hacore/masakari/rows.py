@@ -10,7 +10,7 @@ import json
 from typing import Any, TypeVar
 
 from hacore.db import notifications
-from hacore.db.masakari.source import Row
+from hacore.masakari.source import Row
 from hacore.states import (
     LIVE,
     MoveStatus,

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from hacore.db import notifications, segments
 from hacore.db.engine import Database
-from hacore.db.masakari import importing
-from hacore.db.masakari.importing import Count, Report
-from hacore.db.masakari.source import reading
 from hacore.db.models import Host, Move, Notification, Segment
 from hacore.db.paging import Page, Sort
 from hacore.errors import ConfigError
+from hacore.masakari import importing
+from hacore.masakari.importing import Count, Report
+from hacore.masakari.source import reading
 from tests import databases, factories, masakari
 
 #: Of tests/masakari/masakari.sql.
