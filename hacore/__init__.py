@@ -12,6 +12,8 @@ db/                       models, sessions, migrations, one module per resource
 nova                      the only door to Nova
 events                    what the API and the engine do, told on the message bus
 rpc                       the wake-up between API and engine
+heartbeat                 the heartbeat of a process of hacore
+monitoring                the metrics endpoint as a part of each daemon
 policies                  who may do what
 masakari/                 the way from Masakari: its configuration, its database
 api/                      REST: URL -> resource module -> db

@@ -166,3 +166,8 @@ class Interrupted(HacoreError):
 
 class LeaseLost(Interrupted):
     """Another engine owns this recovery now."""
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of an exception's text, or its class where it has none."""
+    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
+    from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     with launch.one_sentence("hacore-api"):

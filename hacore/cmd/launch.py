@@ -28,7 +28,7 @@ from oslo_utils import netutils
 from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.db.engine import Database
-from hacore.errors import ConfigError, HacoreError, NovaError, TransientNovaError
+from hacore.errors import ConfigError, HacoreError, NovaError, TransientNovaError, first_line
 from hacore.nova import Nova
 
 LOG = log.getLogger(__name__)
@@ -128,10 +128,9 @@ def reaching_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterato
             f"{str(exc).rstrip('.')}; check [database] connection, and the database server."
         ) from exc
     except Exception as exc:  # what a driver raises is nowhere written; there may be none
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise ConfigError(
-            f"Option [database] connection does not work: {reason}; check it, and the database "
-            "server."
+            f"Option [database] connection does not work: {first_line(exc)}; check it, and the "
+            "database server."
         ) from exc
 
 

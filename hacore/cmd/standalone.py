@@ -15,10 +15,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
     from hacore.errors import ConfigError
+    from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     clock = SystemClock()

@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from oslo_db import api as oslo_db_api
@@ -21,7 +21,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hacore.clock import Clock
 from hacore.db import limits
-from hacore.errors import DatabaseUnavailable
+from hacore.errors import DatabaseUnavailable, first_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,6 +158,12 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def change(session: orm.Session, statement: sa.Update | sa.Delete) -> int:
+    """Execute `statement` past the objects of the session; return how many rows it changed."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return cast("sa.CursorResult[Any]", result).rowcount
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turn what the database layer raises into ours."""
@@ -168,7 +174,7 @@ def translated() -> Iterator[None]:
             raise limits.lock_wait() from exc
         raise  # retry() sees to it
     except (db_exc.DBConnectionError, db_exc.CantStartEngineError) as exc:
-        raise DatabaseUnavailable(f"The database is away: {_first_line(exc)}") from exc
+        raise DatabaseUnavailable(f"The database is away: {first_line(exc)}") from exc
     except sa.exc.TimeoutError as exc:
         raise DatabaseUnavailable(
             "No database connection became free in time; raise [database] max_pool_size or "
@@ -177,10 +183,10 @@ def translated() -> Iterator[None]:
     except sa.exc.OperationalError as exc:  # oslo.db leaves most of them as they are: disk full
         if limits.is_lock_wait(_of_driver(exc)):
             raise limits.lock_wait() from exc
-        raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
+        raise DatabaseUnavailable(f"The database cannot do it: {first_line(exc)}") from exc
     except db_exc.DBError as exc:
         if isinstance(exc.inner_exception, sa.exc.OperationalError):  # no such table, ...
-            raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
+            raise DatabaseUnavailable(f"The database cannot do it: {first_line(exc)}") from exc
         raise
 
 
@@ -188,10 +194,6 @@ def _of_driver(exc: BaseException) -> BaseException:
     """The driver's own error, in what oslo.db and SQLAlchemy have made of it."""
     inner = getattr(exc, "inner_exception", None) or getattr(exc, "orig", None)
     return exc if inner is None else _of_driver(inner)
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
 
 
 def _prepare_sqlite(engine: sa.Engine) -> None:

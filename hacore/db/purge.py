@@ -3,11 +3,10 @@
 
 import datetime
 import logging
-from typing import Any, cast
 
 import sqlalchemy as sa
 
-from hacore.db.engine import Database, retry
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Base, Event, Host, Move, Notification, Segment, Service
 from hacore.states import ENDED
 
@@ -59,10 +58,7 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
                 (Service, Service.alive_until < limit),
             ]
             for model, condition in conditions:
-                result = session.execute(
-                    sa.delete(model).where(condition).execution_options(synchronize_session=False)
-                )
-                counts[model.__tablename__] = cast("sa.CursorResult[Any]", result).rowcount
+                counts[model.__tablename__] = change(session, sa.delete(model).where(condition))
             if dry_run:
                 raise _DryRun
     except _DryRun:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db.engine import Database, retry
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Host, Move, Notification, Segment
 from hacore.masakari import rows
 from hacore.masakari.rows import Refused, Values
@@ -224,11 +224,9 @@ class _Taking:
 
     def mark_deleted(self) -> None:
         """Give the deleted rows their own ids for a mark, as the models want it."""
-        self._session.execute(
-            sa.update(self._model)
-            .where(self._model.deleted < 0)
-            .values(deleted=self._model.id)
-            .execution_options(synchronize_session=False)
+        change(
+            self._session,
+            sa.update(self._model).where(self._model.deleted < 0).values(deleted=self._model.id),
         )
 
     def _refuse_taken_names(self, new: dict[str, Values]) -> None:

@@ -11,7 +11,7 @@ import requests
 from hacore.db import claims, moves, recoveries
 from hacore.db.engine import Database
 from hacore.db.models import Notification
-from hacore.db.services import Presence
+from hacore.heartbeat import Heartbeat
 from hacore.states import MoveStatus
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -250,10 +250,10 @@ def test_an_api_is_listed_while_it_runs(operator: Operator, how: str) -> None:
 
 
 def test_the_table_of_services(operator: Operator, db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
     factories.notification(db, factories.host(db))
-    taken = claim(db, presence.name)
+    taken = claim(db, heartbeat.name)
     table = operator.says("service", "list")
     assert "| Binary        | Host        | Pid " in table
     assert f"| {taken.uuid} (COMPUTE_HOST of compute1) |" in table

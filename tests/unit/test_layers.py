@@ -30,8 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{door: _COUNTING | {"conf"} for door in _DOORS},
     "policies": _BOTTOM | {"conf"},
     "tasks": _COUNTING | _DOORS | {"conf"},
-    "engine": _COUNTING | _DOORS | {"conf", "tasks"},
-    "api": _COUNTING | _DOORS | {"conf", "policies"},
+    "heartbeat": {"clock", "db", "errors", "processes"},
+    "monitoring": {"conf", "db", "errors", "metrics"},
+    "engine": _COUNTING | _DOORS | {"conf", "heartbeat", "tasks"},
+    "api": _COUNTING | _DOORS | {"conf", "heartbeat", "policies"},
     "masakari": _BOTTOM | {"conf", "db"},
     "sandbox": {"clock"},
 }
@@ -169,7 +171,7 @@ def test_layers() -> None:
     assert problems(ROOT) == []
 
 
-ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks"
+ENGINE_MAY = "clock, conf, db, errors, events, heartbeat, metrics, nova, rpc, states, tasks"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,8 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, metrics, nova, policies, rpc, states.",
+            "itself and clock, conf, db, errors, events, heartbeat, metrics, nova, policies, rpc, "
+            "states.",
         ),
         (
             "db.segments",

@@ -13,8 +13,8 @@ from oslo_config import cfg
 from prometheus_client.mmap_dict import MmapedDict
 
 from hacore import metrics
-from hacore.cmd.monitoring import Monitoring
 from hacore.errors import ConfigError
+from hacore.monitoring import Monitoring
 from tests.e2e.daemons import Daemon, wait_for
 from tests.scrapes import Scrape
 from tests.servers import free_port
