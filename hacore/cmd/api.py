@@ -8,7 +8,7 @@ from hacore import concurrency
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check everything, then answer until SIGTERM."""
+    """Check everything, then serve until SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
     concurrency.select(argv)
     from hacore.api.service import Api

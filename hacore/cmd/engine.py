@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-engine: claims notifications and recovers."""
+"""hacore-engine: claims notifications and runs their recoveries."""
 
 import sys
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What has to be right before this version of hacore is started where another one ran."""
+"""What is checked before this version of hacore is started where another one ran."""
 
 import pathlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from hacore.conf.nova import LOGIN_GROUPS
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
 
-#: Whose options our configuration files hold; etc/hacore/hacore-config-generator.conf has the same.
+#: Namespaces of the options in hacore.conf; etc/hacore/hacore-config-generator.conf has the same.
 NAMESPACES = frozenset({"hacore", "keystonemiddleware.auth_token", *hacore_conf.LIBRARIES})
 
 
@@ -25,7 +25,7 @@ class Checks(UpgradeCommands):
         self._conf = conf
 
     def _values(self) -> Result:
-        """Every option has a value that it may have."""
+        """Every option has a valid value."""
         try:
             hacore_conf.check(self._conf)
         except ConfigError as exc:
@@ -33,12 +33,12 @@ class Checks(UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def _names(self) -> Result:
-        """No option in the files has changed its name, is gone, or is misspelled."""
-        told = list(_stale(self._conf))
-        return Result(Code.WARNING, " ".join(told)) if told else Result(Code.SUCCESS)
+        """No option in the files has been renamed or removed, or is misspelled."""
+        stale = list(_stale(self._conf))
+        return Result(Code.WARNING, " ".join(stale)) if stale else Result(Code.SUCCESS)
 
     def _database(self) -> Result:
-        """The database can be reached and has the tables of this version."""
+        """The database answers and has the tables of this version."""
         try:
             launch.check_database(self._conf)
         except ConfigError as exc:
@@ -46,11 +46,11 @@ class Checks(UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def _policy(self) -> Result:
-        """The policy file is no JSON, which oslo.policy gives up."""
+        """The policy file is not JSON, which oslo.policy deprecates."""
         return common_checks.check_policy_json(self, self._conf)
 
     def _flows(self) -> Result:
-        """Every step of the recovery flows is installed and fits."""
+        """Every task of the recovery flows is installed and gets what it requires."""
         try:
             Flows(self._conf)
         except ConfigError as exc:
@@ -67,20 +67,20 @@ class Checks(UpgradeCommands):
 
 
 def _stale(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """Say of each option in the files that has no effect, or an old name, what to do."""
+    """Yield what to do about each option in the files that has no effect, or an old name."""
     known, renamed = _options()
     for file in _files(conf):
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(file, sections).parse()
         for group, names in sections.items():
             if group not in known or group in LOGIN_GROUPS:
-                continue  # a third party's steps may have options too
+                continue  # tasks of a third party may have options too
             for name in sorted({name.replace("-", "_") for name in names} - known[group]):
                 new = renamed.get((group, name))
                 yield (
-                    f"[{group}] {name} is called {new} now; rename it in {file}."
+                    f"[{group}] {name} is now called {new}; rename it in {file}."
                     if new
-                    else f"[{group}] {name} is no option and has no effect; remove it from "
+                    else f"[{group}] {name} is not an option and has no effect; remove it from "
                     f"{file}, or correct its name."
                 )
 

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """``hacore.cmd.wsgi:application`` for uwsgi, gunicorn and others.
 
-The configuration is looked for where hacore-api looks; HACORE_CONFIG_FILES, a
-list with ``;`` between the names, goes before that.  The server must load the
-application after it has forked (uwsgi --lazy-apps; gunicorn does by itself).
+The configuration files are those of hacore-api; HACORE_CONFIG_FILES, a list separated by
+``;``, overrides them.  The server must load the application after the fork (uwsgi
+--lazy-apps; gunicorn does so by default).
 """
 
 import atexit

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The options of hacore, one module per group.  Importing registers nothing.
 
-`register` puts them on a ConfigOpts, `check` reads every one of them once, so
-that a wrong value is known at start and not at 3 a.m.
+`register` puts them on a ConfigOpts, `check` reads every one of them once, so that a
+wrong value is reported at start and not at 3 a.m.
 """
 
 import importlib.metadata
@@ -27,12 +27,12 @@ from hacore.conf import (
 )
 from hacore.errors import ConfigError
 
-#: Connections that a process keeps.  oslo.db's 5 are fewer than the threads that need one, and
-#: what is above is opened for a single transaction, at the cost of several.
+#: Connections that a process keeps.  oslo.db's default of 5 is less than the threads that need
+#: one, and each overflow connection is opened for a single transaction, at the cost of several.
 MAX_POOL_SIZE = 20
 
-#: Libraries whose options are in hacore.conf, by their name for oslo-config-generator; the one of
-#: keystonemiddleware is not among them: only the API reads it.
+#: Libraries whose options are in hacore.conf, by their name for oslo-config-generator; without
+#: keystonemiddleware, which only the API reads.
 LIBRARIES = (
     "oslo.db",
     "oslo.log",
@@ -56,9 +56,9 @@ _PLAIN = (
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Register all options of ours, the database's and the log's on `conf`."""
+    """Register the options of hacore, of the database and of the log on `conf`."""
     for module in _PLAIN:
-        # to oslo.config, DEFAULT is no group
+        # oslo.config does not count DEFAULT as a group
         group = None if module.GROUP == "DEFAULT" else module.GROUP
         conf.register_opts(module.OPTIONS, group=group)
     nova.register(conf)
@@ -68,7 +68,7 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def set_log_defaults() -> None:
-    """Keep the libraries' chatter out of the log of a daemon."""
+    """Keep the debug output of libraries out of the log of a daemon."""
     quiet = ("alembic", "novaclient", "urllib3")
     log.set_defaults(
         default_log_levels=[
@@ -80,7 +80,7 @@ def set_log_defaults() -> None:
 
 def set_library_defaults() -> None:
     """Set the defaults of library options for the generated sample (entry point)."""
-    from oslo_middleware import healthcheck  # the engine has no use for it
+    from oslo_middleware import healthcheck  # the engine does not need it
 
     set_log_defaults()
     cfg.set_defaults(db_options.database_opts, max_pool_size=MAX_POOL_SIZE)
@@ -133,9 +133,11 @@ def check(conf: cfg.ConfigOpts) -> None:
 
 
 def files(conf: cfg.ConfigOpts) -> str:
-    """Return the configuration files that were read, for a sentence."""
+    """Return the configuration files that were read, for a message."""
     names = [os.path.abspath(name) for name in conf.config_file or ()]
-    return ", ".join(names) or "a configuration file as /etc/hacore/hacore.conf (there is none)"
+    return (
+        ", ".join(names) or "a configuration file such as /etc/hacore/hacore.conf (none was found)"
+    )
 
 
 def _check_group(conf: cfg.ConfigOpts, group: str | None, values: Any) -> None:

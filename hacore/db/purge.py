@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Removes rows that nobody needs any more."""
+"""Removes old rows."""
 
 import datetime
 import logging
@@ -21,9 +21,8 @@ class _DryRun(Exception):
 def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str, int]:
     """Remove what ended or was deleted more than `before_days` ago; return rows by table.
 
-    Notifications go with their moves and events; segments and hosts only once
-    they are soft-deleted and no notification names them; processes that were
-    last seen then.
+    Notifications go with their moves and history; segments and hosts only if they are
+    soft-deleted and no notification refers to them; processes by their last heartbeat.
     """
     counts: dict[str, int] = {}
     try:
@@ -63,5 +62,5 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
                 raise _DryRun
     except _DryRun:
         return counts
-    LOG.info("purged rows older than %d days: %s", before_days, counts)
+    LOG.info("Purged rows older than %d days: %s", before_days, counts)
     return counts

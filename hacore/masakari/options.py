@@ -1,14 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Options of Masakari 22.0.0 that hacore calls otherwise, or has no use for.
+"""Options of Masakari 22.0.0 that hacore has under another name, or does not have.
 
-Read in its masakari/conf; tests/masakari/masakari.conf lists them all.
+Source: its masakari/conf; tests/masakari/masakari.conf lists them all.
 """
 
 Option = tuple[str, str]  # group and name
 
 CATALOG: Option = ("DEFAULT", "nova_catalog_admin_info")
 
-#: The same by another name.
+#: The same under another name.
 MOVED: dict[Option, Option] = {
     ("DEFAULT", "os_privileged_user_name"): ("nova", "username"),
     ("DEFAULT", "os_privileged_user_password"): ("nova", "password"),
@@ -34,65 +34,65 @@ DEFAULTS = {
     },
 }
 
-#: Where bus events are put, if there are any; their consumers listen there (masakari/config.py).
+#: Exchange of Masakari's bus events; consumers listen there (masakari/config.py).
 EXCHANGE = "masakari"
 
-_UWSGI = "for more processes than one run the API under uwsgi or gunicorn, hacore.cmd.wsgi"
-_PROXY = "TLS is a proxy's business, see [oslo_middleware] enable_proxy_headers_parsing"
-_LOG = "its place is Masakari's; hacore logs to the journal, or to a place of its own in [DEFAULT]"
-_PERIODIC = "hacore's engine has no periodic tasks; it looks every claim_poll_interval"
-_LEFTOVER = "it has no effect on recoveries, in Masakari neither"
-_EXTENSIONS = "the API has no extensions that could be switched off"
+_UWSGI = "to have several processes, run the API under uwsgi or gunicorn (hacore.cmd.wsgi)"
+_PROXY = "terminate TLS in a proxy; see [oslo_middleware] enable_proxy_headers_parsing"
+_LOG = "it names a path of Masakari; hacore logs to the journal, or to the path set in [DEFAULT]"
+_PERIODIC = "hacore's engine has no periodic tasks; it polls every claim_poll_interval"
+_LEFTOVER = "it has no effect on recoveries, not even in Masakari"
+_EXTENSIONS = "the API has no extensions that could be disabled"
 
-#: What is not carried over, and why, or what to do instead.
+#: Options that are not converted, with the reason or what to do instead.
 LEFT_OUT: dict[Option, str] = {
     ("DEFAULT", "use_forwarded_for"): (
-        "set [oslo_middleware] enable_proxy_headers_parsing, which also knows the scheme"
+        "set [oslo_middleware] enable_proxy_headers_parsing, which also passes the scheme on"
     ),
     ("DEFAULT", "osapi_masakari_link_prefix"): (
-        "links are made of what the client asked for; behind a proxy set [oslo_middleware] "
+        "links are built from the URL of the request; behind a proxy, set [oslo_middleware] "
         "enable_proxy_headers_parsing"
     ),
     ("DEFAULT", "notification_delay_max"): (
-        "the database keeps equal notifications apart, without a delay"
+        "the database detects duplicate notifications, without a delay"
     ),
     ("DEFAULT", "tempdir"): _LEFTOVER,
     ("DEFAULT", "monkey_patch"): _LEFTOVER,
     ("DEFAULT", "monkey_patch_modules"): _LEFTOVER,
     ("DEFAULT", "fatal_exception_format_errors"): _LEFTOVER,
-    ("DEFAULT", "masakari_topic"): "hacore's engines have a topic of their own",
-    ("DEFAULT", "notification_driver"): "there is one, which is taskflow's",
+    ("DEFAULT", "masakari_topic"): "hacore's engines use a topic of their own",
+    ("DEFAULT", "notification_driver"): "hacore has only the taskflow driver",
     ("DEFAULT", "retry_notification_new_status_interval"): (
-        "a notification whose wake-up was lost is found after claim_poll_interval"
+        "a notification whose wake-up was lost is found within claim_poll_interval"
     ),
     ("DEFAULT", "check_expired_notifications_interval"): _PERIODIC,
-    ("DEFAULT", "engine_manager"): "there is one",
-    ("DEFAULT", "report_interval"): "engines renew their claims at a third of claim_lease",
-    ("DEFAULT", "service_down_time"): "an engine that is gone is noticed after claim_lease",
+    ("DEFAULT", "engine_manager"): "hacore has only one",
+    ("DEFAULT", "report_interval"): "engines renew their claims after a third of claim_lease",
+    ("DEFAULT", "service_down_time"): "the claims of a dead engine expire after claim_lease",
     ("DEFAULT", "periodic_enable"): _PERIODIC,
     ("DEFAULT", "periodic_interval_max"): _PERIODIC,
     ("DEFAULT", "periodic_fuzzy_delay"): _PERIODIC,
     ("DEFAULT", "use_ssl"): _PROXY,
     ("DEFAULT", "masakari_api_workers"): _UWSGI,
-    ("DEFAULT", "state_path"): "hacore-standalone alone has a use for such a folder",
-    ("DEFAULT", "pybasedir"): "hacore needs no path of its own code",
-    ("DEFAULT", "bindir"): "hacore needs no path of its own code",
+    ("DEFAULT", "state_path"): "only hacore-standalone uses such a folder",
+    ("DEFAULT", "pybasedir"): "hacore does not need the path of its code",
+    ("DEFAULT", "bindir"): "hacore does not need the path of its code",
     ("DEFAULT", "log_file"): _LOG,
     ("DEFAULT", "log_dir"): _LOG,
-    ("DEFAULT", "log_config_append"): "that file names the loggers of Masakari; write one anew",
+    ("DEFAULT", "log_config_append"): "that file names the loggers of Masakari; write a new one",
     ("database", "connection"): (
-        "hacore has a database of its own: make one, set this to it, and take over what is in "
+        "hacore has a database of its own: create one, set this option to it, and import "
         "Masakari's with hacore-manage import-masakari"
     ),
 }
 
 LEFT_OUT_GROUPS = {
-    "coordination": "the database sees to it that nothing is done twice",
-    "cors": "hacore's API serves no browsers; let the proxy do that",
+    "coordination": "hacore coordinates its engines through the database",
+    "cors": "hacore's API does not serve browsers; set CORS headers in the proxy",
     "osapi_v1": _EXTENSIONS,
     "oslo_concurrency": "hacore locks no files",
     "profiler": "hacore has no profiler",
     "ssl": _PROXY,
-    "taskflow": "hacore writes the steps of a recovery into its own database",
-    "wsgi": "the API is put together by code; what serves it has options of its own, see [api]",
+    "taskflow": "hacore stores the progress of a recovery in its own database",
+    "wsgi": "hacore does not use paste; the options of its web server are in [api]",
 }

@@ -188,7 +188,7 @@ def test_abandon_wants_a_reason(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     ended = operator.run("recovery", "abandon", row.uuid, "--reason", " ")
     assert ended.status == 2
-    assert ended.error.endswith("error: argument --reason: it says nothing\n")
+    assert ended.error.endswith("error: argument --reason: must not be empty\n")
     assert operator.finds("recovery", "list")[0]["status"] == "new"
 
 
