@@ -12,7 +12,10 @@ db/                       models, sessions, migrations, one module per resource
 nova/                     all access to Nova and Keystone
 events                    what the API and the engine do, told on the message bus
 rpc                       the wake-up between API and engine
+heartbeat                 the heartbeat of a process of hacore
+monitoring                the metrics endpoint as a part of each daemon
 policies                  who may do what
+masakari/                 the way from Masakari: its configuration, its database
 api/                      REST: URL -> resource module -> db
 engine/                   claims, flows, the evacuation executor
 tasks/                    one class per task; the engine finds them by entry points

@@ -19,8 +19,8 @@ from hacore.api.app import make_app
 from hacore.api.server import make_server
 from hacore.clock import Clock
 from hacore.db.engine import Database
-from hacore.db.services import Presence
 from hacore.errors import ConfigError
+from hacore.heartbeat import Heartbeat
 from hacore.nova import Nova
 from hacore.rpc import Waker
 
@@ -68,15 +68,15 @@ class Api:
                 "listen or port, or end what listens there."
             ) from exc
         self._server = server
-        self._presence = Presence(self._db, "hacore-api", self._conf.host, self._conf.claim_lease)
-        self._presence.beat()
+        self._heartbeat = Heartbeat(self._db, "hacore-api", self._conf.host, self._conf.claim_lease)
+        self._heartbeat.beat()
         self._threads = [
             threading.Thread(target=server.serve, name="api", daemon=True),
             threading.Thread(target=self._watch, name="api-watchdog", daemon=True),
             threading.Thread(
-                target=self._presence.keep,
+                target=self._heartbeat.keep,
                 args=(self._clock, self._stopping),
-                name="api-presence",
+                name="api-heartbeat",
                 daemon=True,
             ),
         ]
@@ -110,6 +110,6 @@ class Api:
         self._events.stop()
         for thread in self._threads:
             thread.join(timeout=10)
-        self._presence.end()
+        self._heartbeat.end()
         self._db.dispose()
         LOG.info("API has stopped")

@@ -8,13 +8,13 @@ from hacore import concurrency
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check everything, then answer until SIGTERM."""
+    """Check everything, then serve until SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
     concurrency.select(argv)
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
+    from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     with launch.one_sentence("hacore-api"):

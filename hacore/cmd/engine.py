@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-engine: claims notifications and recovers."""
+"""hacore-engine: claims notifications and runs their recoveries."""
 
 import sys
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     concurrency.select(argv)
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
+    from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     with launch.one_sentence("hacore-engine"):

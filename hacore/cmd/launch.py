@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What the daemons' commands share: read and check everything, then run.
 
-Whatever is wrong is found here, before the launcher: it gets one sentence on
-standard error and exit status 1.
+Configuration errors are found here, before the launcher starts: each is reported in one
+sentence on standard error, with exit status 1.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ from oslo_utils import netutils
 from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.db.engine import Database
-from hacore.errors import ConfigError, HacoreError, NovaError, TransientNovaError
+from hacore.errors import ConfigError, HacoreError, NovaError, TransientNovaError, first_line
 from hacore.nova import Nova
 
 LOG = log.getLogger(__name__)
 
-#: Seconds that a start waits for Keystone and Nova before it says that they are away.
+#: Seconds that a start waits for Keystone and Nova before it reports them as unavailable.
 _LOGIN_PATIENCE_S = 5
-#: What a worker that cannot start sends to the process that launched it.
+#: The signal that a worker which fails to start sends to the process that launched it.
 _GIVE_UP = signal.SIGUSR1
 
 
@@ -43,29 +43,31 @@ class Part(Protocol):
     """What a daemon runs: the engine, the API, or both."""
 
     def start(self) -> None:
-        """Make everything and run; returns when it is ready."""
+        """Start working; return when ready."""
 
     def stop(self) -> None:
-        """End what `start` began; may be called again, or without it."""
+        """Stop; may be called twice, or without `start`."""
 
 
 @contextlib.contextmanager
 def one_sentence(prog: str, status: int = 1) -> Iterator[None]:
-    """Turn what stops a command into one sentence and an exit status."""
+    """Turn the exceptions that end a command into one sentence and an exit status."""
     try:
         yield
     except HacoreError as exc:
         reason = str(exc)
     except cfg.ConfigFilesNotFoundError as exc:
         names = ", ".join(exc.config_files)
-        reason = f"There is no configuration file {names}; --config-file names another."
+        reason = (
+            f"Configuration file {names} not found; create it, or name another with --config-file."
+        )
     except cfg.ConfigFilesPermissionDeniedError as exc:
         names = ", ".join(exc.config_files)
-        reason = f"This user may not read the configuration file {names}; let it, or run as hacore."
+        reason = f"No permission to read {names}; change its mode or owner, or run as user hacore."
     except cfg.ConfigFileParseError as exc:
-        reason = f"The configuration file {exc.config_file} cannot be read: {exc.msg}; correct it."
+        reason = f"Failed to parse the configuration file {exc.config_file}: {exc.msg}; correct it."
     except cfg.Error as exc:
-        reason = f"The configuration is wrong: {exc}."
+        reason = f"Invalid configuration: {exc}."
     else:
         return
     sys.stderr.write(f"{prog}: {' '.join(reason.split())}\n")
@@ -79,7 +81,7 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
     """
     conf = cfg.CONF
     hacore_conf.register(conf)
-    # libraries register theirs when they are used: too late for a check at start
+    # libraries register theirs on first use: too late for a check at start
     for group, options in [*service.list_opts(), *messaging_opts.list_opts()]:
         if group is None:
             conf.register_opts(options)
@@ -91,7 +93,7 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
             version=importlib.metadata.version("hacore"),
         )
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"A configuration file cannot be read: {exc}.") from exc
+        raise ConfigError(f"Failed to read a configuration file: {exc}.") from exc
     for name, value in defaults.items():
         conf.set_default(name, value)
     hacore_conf.check(conf)
@@ -99,7 +101,7 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
         log.setup(conf, "hacore")
     except (OSError, log.LogConfigError) as exc:
         raise ConfigError(
-            f"The log cannot be written: {exc}; correct [DEFAULT] log_file, log_dir or "
+            f"Failed to open the log: {exc}; correct [DEFAULT] log_file, log_dir or "
             f"log_config_append in {hacore_conf.files(conf)}."
         ) from exc
     return conf
@@ -107,11 +109,11 @@ def configure(prog: str, argv: Sequence[str], **defaults: str) -> cfg.ConfigOpts
 
 @contextlib.contextmanager
 def reaching_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterator[Database]:
-    """Open the database for what is in the ``with``; say what is wrong where that fails.
+    """Open the database for the ``with`` block.
 
-    :param patient: as `Database` has it.
+    :param patient: see `Database`.
 
-    Raises ConfigError.
+    Raises ConfigError with the reason where that fails.
     """
     if not conf.database.connection:
         raise ConfigError(
@@ -125,26 +127,25 @@ def reaching_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterato
         raise
     except HacoreError as exc:
         raise ConfigError(
-            f"{str(exc).rstrip('.')}; check [database] connection, and the database server."
+            f"{clause(exc)}; check [database] connection, and the database server."
         ) from exc
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f"The driver of [database] connection is not installed: {exc}; for PostgreSQL run: "
             "pip install 'hacore[postgresql]'"
         ) from exc
-    except Exception as exc:  # what a driver raises is nowhere written; there may be none
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    except Exception as exc:  # drivers raise anything
         raise ConfigError(
-            f"Option [database] connection does not work: {reason}; check it, and the database "
-            "server."
+            f"Option [database] connection does not work: {first_line(exc)}; check it, and the "
+            "database server."
         ) from exc
 
 
 @contextlib.contextmanager
 def usable_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterator[Database]:
-    """Open the database for what is in the ``with``, if it has the schema of this version.
+    """Open the database for the ``with`` block, if this version works with its schema.
 
-    :param patient: as `Database` has it.
+    :param patient: see `Database`.
 
     Raises ConfigError.
     """
@@ -157,9 +158,9 @@ def usable_database(conf: cfg.ConfigOpts, *, patient: bool = False) -> Iterator[
 
 
 def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
-    """Raise unless the database is there and has our schema.
+    """Raise unless the database answers and this version works with its schema.
 
-    :param create: bring it to the schema instead of complaining.
+    :param create: upgrade the schema first.
     """
     with reaching_database(conf, patient=create) as db:
         if create:
@@ -169,19 +170,19 @@ def check_database(conf: cfg.ConfigOpts, *, create: bool = False) -> None:
 
 
 def check_bus(conf: cfg.ConfigOpts) -> None:
-    """Raise unless the message bus has a driver; whether it runs shows later."""
+    """Raise unless the driver of the message bus loads; whether the bus answers is not checked."""
     try:
         with quiet():
             oslo_messaging.get_rpc_transport(conf).cleanup()
     except oslo_messaging.MessagingException as exc:
         raise ConfigError(
-            f"Option [DEFAULT] transport_url is wrong: {exc}; it is like "
+            f"Option [DEFAULT] transport_url is wrong: {exc}; expected, for example, "
             "rabbit://user:password@host."
         ) from exc
 
 
 def check_api(conf: cfg.ConfigOpts) -> None:
-    """Raise when the API could not work, or would be open to anybody who reaches it."""
+    """Raise when the API could not work, or would serve anybody who can reach it."""
     _check_exposure(conf)
     check_application(conf)
     try:
@@ -191,13 +192,13 @@ def check_api(conf: cfg.ConfigOpts) -> None:
         reason = str(exc.strerror).partition(" (")[0]
         raise ConfigError(
             f"Cannot listen on {conf.api.listen} port {conf.api.port}: {reason}; change [api] "
-            "listen or port, or end what listens there."
+            "listen or port, or stop the process using that port."
         ) from exc
 
 
 def check_application(conf: cfg.ConfigOpts) -> None:
-    """Raise when the API cannot be made of these options and policy files."""
-    # here, for an engine does without them
+    """Raise when the API cannot be built from these options and policy files."""
+    # imported here: an engine does not need them
     from hacore.api.app import make_app
     from hacore.api.context import Policy
 
@@ -206,8 +207,8 @@ def check_application(conf: cfg.ConfigOpts) -> None:
     except ConfigError as exc:
         name = conf.oslo_policy.policy_file
         raise ConfigError(
-            f"{str(exc).rstrip('.')}; correct {conf.find_file(name) or name} ([oslo_policy] "
-            "policy_file) or what is in policy_dirs."
+            f"{clause(exc)}; correct {conf.find_file(name) or name} ([oslo_policy] "
+            "policy_file) or the files in policy_dirs."
         ) from exc
     if conf.auth_strategy == "keystone":
         hacore_conf.nova.check_login(conf, "keystone_authtoken")
@@ -216,7 +217,7 @@ def check_application(conf: cfg.ConfigOpts) -> None:
         with quiet():
             make_app(conf, Database(conf.database), Nova(conf), lambda: None)
     except (cfg.Error, ValueError):
-        hacore_conf.check(conf)  # says it better, now that the libraries' options are there
+        hacore_conf.check(conf)  # a better message, now that the libraries' options are registered
         raise
     hacore_conf.check(conf)
 
@@ -236,36 +237,41 @@ def _check_exposure(conf: cfg.ConfigOpts) -> None:
     raise ConfigError(
         f"[DEFAULT] auth_strategy = noauth2 lets anybody who reaches {address} evacuate hosts: "
         "set [api] listen = 127.0.0.1, or auth_strategy = keystone, or [api] "
-        "allow_noauth_everywhere = true if that is wanted."
+        "allow_noauth_everywhere = true if that is intended."
     )
 
 
 def check_nova(conf: cfg.ConfigOpts, *, must_answer: bool) -> None:
     """Raise unless the login in [nova] works.
 
-    :param must_answer: also when Keystone or Nova is away; else that is a warning.
+    :param must_answer: also raise when Keystone or Nova is unavailable; else that is a warning.
     """
     hacore_conf.nova.check(conf)
     try:
         with quiet():
             Nova(conf, retry_timeout_s=_LOGIN_PATIENCE_S).log_in()
     except TransientNovaError as exc:
-        reason = why_away(exc)
+        reason = connection_failure(exc)
         if must_answer:
             raise NovaError(
-                f"Keystone or Nova does not answer: {reason}; check [nova] auth_url and that both "
-                "run."
+                f"Keystone or Nova is unavailable: {reason}; check [nova] auth_url and that both "
+                "are running."
             ) from exc
-        LOG.warning("Keystone or Nova does not answer: %s; going on without", reason)
+        LOG.warning("Keystone or Nova is unavailable: %s; starting without it", reason)
     except NovaError as exc:
-        raise NovaError(f"The login to Nova failed: {exc}.") from exc
+        raise NovaError(f"Failed to log in to Nova: {exc}.") from exc
+
+
+def clause(exc: BaseException) -> str:
+    """Return the message of `exc` without its full stop, for a remedy to follow."""
+    return str(exc).rstrip(".")
 
 
 _WHERE = re.compile(r"Unable to establish connection to \S+?(?=: )")
 
 
-def why_away(exc: BaseException) -> str:
-    """Say in one line what the libraries say in three times as many words as there are facts."""
+def connection_failure(exc: BaseException) -> str:
+    """Return the address and the root cause in one line; the libraries repeat both."""
     where = _WHERE.search(str(exc))
     if where is None:
         return str(exc)
@@ -277,7 +283,7 @@ def why_away(exc: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep warnings out of the log: what matters of them is in the sentence at the end."""
+    """Suppress log warnings: what matters in them is in the final message."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -287,9 +293,9 @@ def quiet() -> Iterator[None]:
 
 
 def take_notify_socket() -> Callable[[str], None]:
-    """Return what sends a line to systemd; nobody else in this process tree can.
+    """Return a function that sends a line to systemd, and hide the socket from everybody else.
 
-    The launchers say READY before the service has started.
+    The launchers would send READY before the service has started.
     """
     address = os.environ.pop("NOTIFY_SOCKET", None)
     if not address:
@@ -307,7 +313,7 @@ def take_notify_socket() -> Callable[[str], None]:
 class _Service(service.ServiceBase):
     """Runs parts under oslo.service's launcher.
 
-    Made in the process that launches; under the threading back end it runs in a child.
+    Constructed in the launching process; under the threading back end it runs in a child.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -316,15 +322,15 @@ class _Service(service.ServiceBase):
         self._launcher = os.getpid()
 
     def start(self) -> None:
-        """Start the parts; what fails here ends the daemon, for systemd to see."""
+        """Start the parts; a failure ends the daemon, so that systemd notices."""
         try:
             for part in self._parts:
                 part.start()
         except BaseException as exc:
-            LOG.exception("could not start")
-            sys.stderr.write(f"could not start: {' '.join(str(exc).split())}\n")
+            LOG.exception("Failed to start")
+            sys.stderr.write(f"failed to start: {' '.join(str(exc).split())}\n")
             sys.stderr.flush()
-            if os.getpid() != self._launcher:  # it would start us again and again
+            if os.getpid() != self._launcher:  # the launcher would restart this process for ever
                 os.kill(self._launcher, _GIVE_UP)
             os._exit(1)
 
@@ -339,7 +345,7 @@ class _Service(service.ServiceBase):
         self._ended.wait()
 
     def reset(self) -> None:
-        """SIGHUP: nothing of ours changes while it runs."""
+        """Ignore SIGHUP: no option can change while a daemon runs."""
 
 
 def run(conf: cfg.ConfigOpts, parts: Sequence[Part]) -> None:

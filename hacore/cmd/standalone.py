@@ -9,16 +9,16 @@ from hacore import concurrency
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check everything, create the tables if need be, then run until SIGTERM."""
+    """Check everything, create missing tables, then run until SIGTERM."""
     argv = sys.argv[1:] if argv is None else argv
     concurrency.select(argv)
     from hacore.api.service import Api
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
     from hacore.errors import ConfigError
+    from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
     clock = SystemClock()
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             folder = pathlib.Path(conf.state_path)
             if not folder.is_dir():
                 raise ConfigError(
-                    f"There is no folder {folder} for the database; create it or set [DEFAULT] "
+                    f"Folder {folder} for the database not found; create it, or set [DEFAULT] "
                     "state_path."
                 )
             conf.set_default("connection", f"sqlite:///{folder}/hacore.sqlite", group="database")
@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_database(conf, create=True)
         launch.check_nova(conf, must_answer=True)
         monitoring = Monitoring(conf, "api_port")
-    # the engine first: READY is said by the API, when all is
-    engine = Engine(conf, clock, _but_ready(notify))
+    # the API starts last: it sends READY
+    engine = Engine(conf, clock, _except_ready(notify))
     launch.run(conf, [monitoring, engine, Api(conf, clock, notify)])
 
 
-def _but_ready(notify: Callable[[str], None]) -> Callable[[str], None]:
-    def tell(line: str) -> None:
+def _except_ready(notify: Callable[[str], None]) -> Callable[[str], None]:
+    def send(line: str) -> None:
         if line != "READY=1":
             notify(line)
 
-    return tell
+    return send

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-status upgrade check: whether the installed version of hacore can take over here.
+"""hacore-status upgrade check: whether this host is ready for the installed version of hacore.
 
-To be run once a new version is installed and before anything is restarted.
-Exit status: 0 all is well, 1 there are warnings, 2 failures, 255 it could not check.
+Run it after a new version is installed and before a daemon is restarted.
+Exit status: 0 success, 1 warnings, 2 failures, 255 the checks could not run.
 """
 
 import sys

@@ -1,7 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What has to be right before this version of hacore is started where another one ran."""
+"""What is checked before this version of hacore is started where another one ran."""
 
-import importlib.metadata
 import pathlib
 from collections.abc import Iterator
 
@@ -11,13 +10,12 @@ from oslo_upgradecheck.upgradecheck import Code, Result, UpgradeCommands
 
 from hacore import conf as hacore_conf
 from hacore.cmd import launch
+from hacore.conf.nova import LOGIN_GROUPS
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
 
-#: Whose options our configuration files hold; etc/hacore/hacore-config-generator.conf has the same.
+#: Namespaces of the options in hacore.conf; etc/hacore/hacore-config-generator.conf has the same.
 NAMESPACES = frozenset({"hacore", "keystonemiddleware.auth_token", *hacore_conf.LIBRARIES})
-#: Groups that also hold the options of whatever login is chosen.
-_OPEN_GROUPS = frozenset({"nova", "keystone_authtoken"})
 
 
 class Checks(UpgradeCommands):
@@ -27,7 +25,7 @@ class Checks(UpgradeCommands):
         self._conf = conf
 
     def _values(self) -> Result:
-        """Every option has a value that it may have."""
+        """Every option has a valid value."""
         try:
             hacore_conf.check(self._conf)
         except ConfigError as exc:
@@ -35,12 +33,12 @@ class Checks(UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def _names(self) -> Result:
-        """No option in the files has changed its name, is gone, or is misspelled."""
-        told = list(_stale(self._conf))
-        return Result(Code.WARNING, " ".join(told)) if told else Result(Code.SUCCESS)
+        """No option in the files has been renamed or removed, or is misspelled."""
+        stale = list(_stale(self._conf))
+        return Result(Code.WARNING, " ".join(stale)) if stale else Result(Code.SUCCESS)
 
     def _database(self) -> Result:
-        """The database can be reached and has the tables of this version."""
+        """The database answers and has the tables of this version."""
         try:
             launch.check_database(self._conf)
         except ConfigError as exc:
@@ -48,11 +46,11 @@ class Checks(UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def _policy(self) -> Result:
-        """The policy file is no JSON, which oslo.policy gives up."""
+        """The policy file is not JSON, which oslo.policy deprecates."""
         return common_checks.check_policy_json(self, self._conf)
 
     def _flows(self) -> Result:
-        """Every step of the recovery flows is installed and fits."""
+        """Every task of the recovery flows is installed and gets what it requires."""
         try:
             Flows(self._conf)
         except ConfigError as exc:
@@ -69,20 +67,20 @@ class Checks(UpgradeCommands):
 
 
 def _stale(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """Say of each option in the files that has no effect, or an old name, what to do."""
+    """Yield what to do about each option in the files that has no effect, or an old name."""
     known, renamed = _options()
     for file in _files(conf):
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(file, sections).parse()
         for group, names in sections.items():
-            if group not in known or group in _OPEN_GROUPS:
-                continue  # a third party's steps may have options too
+            if group not in known or group in LOGIN_GROUPS:
+                continue  # tasks of a third party may have options too
             for name in sorted({name.replace("-", "_") for name in names} - known[group]):
                 new = renamed.get((group, name))
                 yield (
-                    f"[{group}] {name} is called {new} now; rename it in {file}."
+                    f"[{group}] {name} is now called {new}; rename it in {file}."
                     if new
-                    else f"[{group}] {name} is no option and has no effect; remove it from "
+                    else f"[{group}] {name} is not an option and has no effect; remove it from "
                     f"{file}, or correct its name."
                 )
 
@@ -97,14 +95,7 @@ def _options() -> tuple[dict[str, set[str]], dict[tuple[str, str], str]]:
     """Return the names of all options by group, and new names by group and old name."""
     known: dict[str, set[str]] = {}
     renamed: dict[tuple[str, str], str] = {}
-    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
-        if point.name not in NAMESPACES:
-            continue
-        for section, options in point.load()():
-            group = str(section or "DEFAULT")
-            for option in options:
-                known.setdefault(group, set()).add(option.dest)
-                for old in option.deprecated_opts:
-                    name = (old.name or option.dest).replace("-", "_")
-                    renamed[old.group or group, name] = f"[{group}] {option.name}"
+    for group, option, old_names in hacore_conf.installed_options(NAMESPACES):
+        known.setdefault(group, set()).add(option.dest)
+        renamed |= dict.fromkeys(old_names, f"[{group}] {option.name}")
     return known, renamed

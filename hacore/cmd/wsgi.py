@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """``hacore.cmd.wsgi:application`` for uwsgi, gunicorn and others.
 
-The configuration is looked for where hacore-api looks; HACORE_CONFIG_FILES, a
-list with ``;`` between the names, goes before that.  The server must load the
-application after it has forked (uwsgi --lazy-apps; gunicorn does by itself).
+The configuration files are those of hacore-api; HACORE_CONFIG_FILES, a list separated by
+``;``, overrides them.  The server must load the application after the fork (uwsgi
+--lazy-apps; gunicorn does so by default).
 """
 
 import atexit
@@ -23,9 +23,9 @@ def _application() -> Any:
     from hacore.api.service import NOVA_PATIENCE_S
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.cmd.monitoring import Monitoring
     from hacore.db.engine import Database
-    from hacore.db.services import Presence
+    from hacore.heartbeat import Heartbeat
+    from hacore.monitoring import Monitoring
     from hacore.nova import Nova
     from hacore.rpc import Waker
 
@@ -37,15 +37,15 @@ def _application() -> Any:
         launch.check_nova(conf, must_answer=False)
         Monitoring(conf, "api_port", one_of_many=True).start()
         db = Database(conf.database)
-        presence = Presence(db, "hacore-api", conf.host, conf.claim_lease)
-        presence.beat()
+        heartbeat = Heartbeat(db, "hacore-api", conf.host, conf.claim_lease)
+        heartbeat.beat()
         threading.Thread(
-            target=presence.keep,
+            target=heartbeat.keep,
             args=(SystemClock(), threading.Event()),
-            name="api-presence",
+            name="api-heartbeat",
             daemon=True,
         ).start()
-        atexit.register(presence.end)
+        atexit.register(heartbeat.end)
         return make_app(
             conf,
             db,

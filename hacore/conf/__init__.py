@@ -1,13 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The options of hacore, one module per group.  Importing registers nothing.
 
-`register` puts them on a ConfigOpts, `check` reads every one of them once, so
-that a wrong value is known at start and not at 3 a.m.
+`register` puts them on a ConfigOpts, `check` reads every one of them once, so that a
+wrong value is reported at start and not at 3 a.m.
 """
 
+import importlib.metadata
 import os
 import re
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 from oslo_config import cfg
 from oslo_db import options as db_options
@@ -25,12 +27,12 @@ from hacore.conf import (
 )
 from hacore.errors import ConfigError
 
-#: Connections that a process keeps.  oslo.db's 5 are fewer than the threads that need one, and
-#: what is above is opened for a single transaction, at the cost of several.
+#: Connections that a process keeps.  oslo.db's default of 5 is less than the threads that need
+#: one, and each overflow connection is opened for a single transaction, at the cost of several.
 MAX_POOL_SIZE = 20
 
-#: Libraries whose options are in hacore.conf, by their name for oslo-config-generator; the one of
-#: keystonemiddleware is not among them: only the API reads it.
+#: Libraries whose options are in hacore.conf, by their name for oslo-config-generator; without
+#: keystonemiddleware, which only the API reads.
 LIBRARIES = (
     "oslo.db",
     "oslo.log",
@@ -54,9 +56,9 @@ _PLAIN = (
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Register all options of ours, the database's and the log's on `conf`."""
+    """Register the options of hacore, of the database and of the log on `conf`."""
     for module in _PLAIN:
-        # to oslo.config, DEFAULT is no group
+        # oslo.config does not count DEFAULT as a group
         group = None if module.GROUP == "DEFAULT" else module.GROUP
         conf.register_opts(module.OPTIONS, group=group)
     nova.register(conf)
@@ -66,7 +68,7 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def set_log_defaults() -> None:
-    """Keep the libraries' chatter out of the log of a daemon."""
+    """Keep the debug output of libraries out of the log of a daemon."""
     quiet = ("alembic", "novaclient", "urllib3")
     log.set_defaults(
         default_log_levels=[
@@ -78,7 +80,7 @@ def set_log_defaults() -> None:
 
 def set_library_defaults() -> None:
     """Set the defaults of library options for the generated sample (entry point)."""
-    from oslo_middleware import healthcheck  # the engine has no use for it
+    from oslo_middleware import healthcheck  # the engine does not need it
 
     set_log_defaults()
     cfg.set_defaults(db_options.database_opts, max_pool_size=MAX_POOL_SIZE)
@@ -96,6 +98,30 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [*options, (nova.GROUP, nova.sample_options())]
 
 
+class Installed(NamedTuple):
+    """An option that an installed package declares to oslo-config-generator."""
+
+    group: str
+    option: cfg.Opt
+    #: (group, name) of each deprecated spelling.
+    old_names: list[tuple[str, str]]
+
+
+def installed_options(namespaces: Collection[str]) -> Iterator[Installed]:
+    """Yield the options of these namespaces of oslo-config-generator."""
+    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
+        if point.name not in namespaces:
+            continue
+        for section, options in point.load()():
+            group = str(section or "DEFAULT")
+            for option in options:
+                old_names = [
+                    (old.group or group, (old.name or option.dest).replace("-", "_"))
+                    for old in option.deprecated_opts
+                ]
+                yield Installed(group, option, old_names)
+
+
 def check(conf: cfg.ConfigOpts) -> None:
     """Read every option once.
 
@@ -107,9 +133,11 @@ def check(conf: cfg.ConfigOpts) -> None:
 
 
 def files(conf: cfg.ConfigOpts) -> str:
-    """Return the configuration files that were read, for a sentence."""
+    """Return the configuration files that were read, for a message."""
     names = [os.path.abspath(name) for name in conf.config_file or ()]
-    return ", ".join(names) or "a configuration file as /etc/hacore/hacore.conf (there is none)"
+    return (
+        ", ".join(names) or "a configuration file such as /etc/hacore/hacore.conf (none was found)"
+    )
 
 
 def _check_group(conf: cfg.ConfigOpts, group: str | None, values: Any) -> None:

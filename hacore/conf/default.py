@@ -14,22 +14,22 @@ common = [
         "host",
         default=socket.gethostname(),
         sample_default="<this machine's host name>",
-        help="Name under which this engine shows up in claims and logs.",
+        help="Name of this host in claims, in the list of services and in logs.",
     ),
     cfg.StrOpt(
         "state_path",
         default="/var/lib/hacore",
-        help="Folder of hacore-standalone's database, where [database] connection is not set.",
+        help="Folder of the database of hacore-standalone if [database] connection is not set.",
     ),
     cfg.StrOpt(
         "concurrency_backend",
         default="threading",
         choices=[
             ("threading", "native threads"),
-            ("eventlet", "green threads; eventlet is going to be retired by its maintainers"),
+            ("eventlet", "green threads; the maintainers of eventlet are retiring it"),
         ],
-        help="How a daemon runs things side by side. HACORE_CONCURRENCY in the environment "
-        "goes before this.",
+        help="How a daemon runs tasks concurrently. The environment variable HACORE_CONCURRENCY "
+        "overrides this option.",
     ),
 ]
 
@@ -39,22 +39,22 @@ intake = [
         default="keystone",
         choices=[
             ("keystone", "tokens are checked by keystonemiddleware"),
-            ("noauth2", "for development: whoever calls is an administrator"),
+            ("noauth2", "for development: every caller is an administrator"),
         ],
-        help="How the API knows who calls.",
+        help="How the API authenticates its callers.",
     ),
     cfg.IntOpt(
         "osapi_max_limit",
         default=1000,
         min=1,
-        help="The most rows that one answer lists; a client follows with a marker.",
+        help="Maximum number of rows in one answer; a client continues with a marker.",
     ),
     cfg.IntOpt(
         "duplicate_notification_detection_interval",
         default=180,
         min=0,
-        help="Seconds in which a notification of the same type, host and payload as one that has "
-        "not ended yet is refused as a duplicate (409).",
+        help="Seconds for which a notification with the type, host and payload of one that has "
+        "not ended is rejected as a duplicate (409).",
     ),
 ]
 
@@ -63,40 +63,39 @@ engine = [
         "claim_lease",
         default=60,
         min=3,
-        help="Seconds that an engine owns a notification without renewing; after that another "
-        "engine takes over. Renewed at a third of it.",
+        help="Seconds that a claim on a notification lasts unless the engine renews it, which it "
+        "does after a third of this time. After that another engine takes over.",
     ),
     cfg.FloatOpt(
         "claim_poll_interval",
         default=5.0,
         min=0.05,
-        help="Seconds between two looks for due notifications. A wake-up over the message bus "
-        "comes before it; this finds what a lost wake-up missed.",
+        help="Seconds between two polls for due notifications. Engines are also woken over the "
+        "message bus; polling finds a notification whose wake-up was lost.",
     ),
     cfg.IntOpt(
         "max_concurrent_recoveries",
         default=50,
         min=1,
-        help="The most notifications that one engine works on at a time.",
+        help="Maximum number of notifications that one engine works on concurrently.",
     ),
     cfg.IntOpt(
         "max_recovery_attempts",
         default=3,
         min=1,
-        help="How often a recovery that ends in error is tried in all before it is failed.",
+        help="Number of attempts that may end in error before a recovery is failed.",
     ),
     cfg.IntOpt(
         "process_unfinished_notifications_interval",
         default=120,
         min=0,
-        help="Seconds after which a recovery that ended in error is tried again.",
+        help="Seconds after which a recovery that ended in error is retried.",
     ),
     cfg.IntOpt(
         "notifications_expired_interval",
         default=86400,
         min=1,
-        help="Seconds after which a notification that has not ended is failed instead of being "
-        "tried again.",
+        help="Seconds after which a notification that has not ended is failed instead of retried.",
     ),
 ]
 
@@ -104,48 +103,48 @@ recovery = [
     cfg.ListOpt(
         "task_namespaces",
         default=[NAMESPACE],
-        help="Entry-point groups in which the tasks of [taskflow_driver_recovery_flows] are "
-        "looked for; of two of the same name the first is taken. Add masakari.task_flow.tasks for "
-        "tasks that a third party made for Masakari.",
+        help="Entry-point groups that are searched for the tasks of "
+        "[taskflow_driver_recovery_flows]; the first match counts. Add masakari.task_flow.tasks "
+        "for third-party tasks that were written for Masakari.",
     ),
     cfg.FloatOpt(
         "verify_interval",
         default=1.0,
         min=0.05,
-        help="Seconds between two looks at Nova while waiting for it; more where evacuations take "
-        "longer than three of them.",
+        help="Seconds between two polls of Nova while waiting for it; longer if evacuations take "
+        "more than three times as long.",
     ),
     cfg.IntOpt(
         "wait_period_after_service_update",
         default=180,
         min=1,
-        help="Seconds at most until Nova must report the compute service of a failed host as "
-        "down, or as disabled. hacore goes on as soon as it does.",
+        help="Time limit in seconds for Nova to report the compute service of a failed host as "
+        "down, or as disabled. The recovery continues as soon as Nova does.",
     ),
     cfg.IntOpt(
         "wait_period_after_evacuation",
         default=90,
         min=1,
-        help="Seconds at most from the evacuate call to the verdict on an instance.",
+        help="Time limit in seconds from the evacuate call to the final status of the evacuation.",
     ),
     cfg.IntOpt(
         "wait_period_after_power_off",
         default=180,
         min=1,
-        help="Seconds at most until an instance that was told to stop must be stopped.",
+        help="Time limit in seconds for an instance to stop after the stop call.",
     ),
     cfg.IntOpt(
         "wait_period_after_power_on",
         default=60,
         min=1,
-        help="Seconds at most until an instance that was told to start must be active.",
+        help="Time limit in seconds for an instance to become active after the start call.",
     ),
     cfg.IntOpt(
         "host_failure_recovery_threads",
         default=32,
         min=1,
-        help="The most instances of one host that are under evacuation at a time, from the "
-        "evacuate call to the verdict.",
+        help="Maximum number of instances of one host that are in flight, from the evacuate call "
+        "to the final status of the evacuation.",
     ),
 ]
 

@@ -9,8 +9,8 @@ OPTIONS = [
     cfg.BoolOpt(
         "evacuate_all_instances",
         default=True,
-        help="Evacuate all instances of the host, those with the HA metadata key first. If false, "
-        "only those.",
+        help="Evacuate all instances of the host, beginning with those that have the HA metadata "
+        "key. If false, evacuate only those.",
     ),
     cfg.StrOpt(
         "ha_enabled_instance_metadata_key",
@@ -20,7 +20,7 @@ OPTIONS = [
     cfg.BoolOpt(
         "ignore_instances_in_error_state",
         default=False,
-        help="Leave instances alone that were in ERROR before the host failed.",
+        help="Skip instances that were in ERROR before the host failed.",
     ),
     cfg.BoolOpt(
         "add_reserved_host_to_aggregate",
@@ -36,10 +36,13 @@ OPTIONS = [
         "force_down",
         default="after_fencing",
         choices=[
-            ("never", "wait for Nova's own view"),
-            ("after_fencing", "when a fencing step of the flow provided fenced=True"),
-            ("always", "whenever a monitor reports the host dead: only if monitors fence"),
+            ("never", "wait until Nova sees the host down by itself"),
+            ("after_fencing", "force down if a fencing task of the flow provided fenced=True"),
+            (
+                "always",
+                "force down whenever a host monitor reports the failure: only if it also fences",
+            ),
         ],
-        help="Tell Nova that the compute service is down instead of waiting until it finds out.",
+        help="Force the compute service down in Nova instead of waiting until Nova sees it down.",
     ),
 ]

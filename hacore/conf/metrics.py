@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""[metrics]: whether and where Prometheus is answered."""
+"""[metrics]: whether and where the metrics for Prometheus are served."""
 
 import ipaddress
 import os
@@ -14,13 +14,14 @@ OPTIONS = [
     cfg.BoolOpt(
         "enabled",
         default=False,
-        help="Answer Prometheus at /metrics of the ports below, whoever asks. hacore-api behind "
-        "gunicorn or uwsgi also needs PROMETHEUS_MULTIPROC_DIR in its environment.",
+        help="Serve metrics for Prometheus at /metrics on the ports below, without "
+        "authentication. Behind gunicorn or uwsgi, hacore-api also needs "
+        "PROMETHEUS_MULTIPROC_DIR in its environment.",
     ),
     cfg.IPOpt(
         "listen",
         default="127.0.0.1",
-        help="Address of both ports: loopback, or one of a private network. There is no login.",
+        help="Address of both ports: loopback, or an address in a private network.",
     ),
     cfg.PortOpt(
         "api_port", default=15869, help="Port of the metrics of hacore-api and hacore-standalone."
@@ -31,18 +32,18 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - to refuse them
 
 
 def check(conf: cfg.ConfigOpts, folder: str | None) -> None:
-    """Raise ConfigError for an address that anybody can reach, or a folder that is none.
+    """Raise ConfigError for an address that anybody can reach, or an unusable folder.
 
-    :param folder: where processes add up; None: this process is the only one.
+    :param folder: where the processes write their counters; None: there is only this process.
     """
     address = conf.metrics.listen
     if address in _EVERY_ADDRESS or ipaddress.ip_address(address).is_global:
         raise ConfigError(
-            f"[metrics] listen = {address} lets anybody who reaches this machine read the "
-            "metrics: set it to 127.0.0.1, or to this machine's address in a private network."
+            f"[metrics] listen = {address} lets anybody who can reach this machine read "
+            "the metrics: set it to 127.0.0.1, or to this machine's address in a private network."
         )
     if folder is not None and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
         raise ConfigError(
-            f"PROMETHEUS_MULTIPROC_DIR is {folder!r}, which is no folder that hacore may write "
-            "to; make it, empty, before hacore starts."
+            f"PROMETHEUS_MULTIPROC_DIR is {folder!r}, which is not a folder that hacore can "
+            "write to; create it, empty, before hacore starts."
         )

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""[nova]: how to reach and log in to Nova; keystoneauth's options, and two of ours."""
+"""[nova]: how to reach and log in to Nova; keystoneauth's options, and two of hacore."""
 
 import copy
 import importlib.metadata
@@ -11,6 +11,8 @@ from oslo_config import cfg
 from hacore.errors import ConfigError
 
 GROUP = "nova"
+#: Groups that also accept the options of whatever login (auth_type) is chosen.
+LOGIN_GROUPS = frozenset({GROUP, "keystone_authtoken"})
 _PLUGINS = "keystoneauth1.plugin"
 
 OPTIONS = [
@@ -18,19 +20,18 @@ OPTIONS = [
         "connect_timeout",
         default=10.0,
         min=0.1,
-        help="Seconds to wait for a connection to Keystone or Nova.",
+        help="Time limit in seconds for a connection to Keystone or Nova.",
     ),
     cfg.IntOpt(
         "retry_timeout",
         default=300,
         min=0,
-        help="Seconds for which a call to Nova is tried again while Nova or Keystone is away or "
-        "busy.",
+        help="Seconds for which a call to Nova is retried while Nova or Keystone is unavailable.",
     ),
 ]
 
 
-#: What keystoneauth's options are here unless they are configured.
+#: Defaults of keystoneauth's options in this group.
 _DEFAULTS: dict[str, Any] = {
     "auth_type": "password",
     "timeout": 60,
@@ -40,7 +41,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Register ours, and keystoneauth's session, adapter and password options."""
+    """Register hacore's options, and keystoneauth's session, adapter and password options."""
     conf.register_opts(OPTIONS, group=GROUP)
     loading.register_auth_conf_options(conf, GROUP)
     loading.register_session_conf_options(conf, GROUP)
@@ -50,52 +51,54 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 
 def check(conf: cfg.ConfigOpts) -> None:
-    """Raise ConfigError for what keystoneauth would find out when it is used."""
+    """Raise ConfigError for errors that keystoneauth would only raise when it is used."""
     check_login(conf, GROUP)
     try:
         loading.load_adapter_from_conf_options(conf, GROUP, session=None)
     except (TypeError, ValueError) as exc:
-        raise ConfigError(f"[{GROUP}] does not fit together: {exc}.") from exc
+        raise ConfigError(f"The options of [{GROUP}] contradict each other: {exc}.") from exc
 
 
 def has_login(conf: cfg.ConfigOpts, group: str) -> bool:
-    """Whether `group` says how to log in, rightly or wrongly."""
+    """Whether `group` has options for a login, valid or not."""
     loading.register_auth_conf_options(conf, group)
     return bool(conf[group].auth_type or conf[group].auth_section)
 
 
 def check_login(conf: cfg.ConfigOpts, group: str) -> None:
-    """Raise ConfigError unless `group`, or the one that it names, has a complete login."""
+    """Raise ConfigError unless `group`, or its auth_section, has a complete login."""
     loading.register_auth_conf_options(conf, group)
     section = conf[group].auth_section or group
     kind = conf[section].auth_type
-    # by name: keystoneauth's own list imports every one of them
+    # by name: keystoneauth's own list imports every plug-in
     known = {point.name for point in importlib.metadata.entry_points(group=_PLUGINS)}
     if kind not in known:
         raise ConfigError(
             f"Option [{section}] auth_type is {repr(kind) if kind else 'not set'}; set it to "
-            f"password, or another of {', '.join(sorted(known))}, and the options of that login."
+            f"password, or one of {', '.join(sorted(known))}, with the options of that login."
         )
     options = _options_of(kind, section)
     conf.register_opts(loading.get_auth_plugin_conf_options(kind), group=section)
     missing = [opt.dest for opt in options if opt.required and conf[section][opt.dest] is None]
     if missing:
         raise ConfigError(
-            f"Option [{section}] {missing[0]} is not set; auth_type = {kind} needs it."
+            f"Option [{section}] {missing[0]} is not set; auth_type = {kind} requires it."
         )
 
 
 def _options_of(kind: str, section: str) -> list[Any]:
-    """Return keystoneauth's options of a kind of login."""
+    """Return keystoneauth's options for a type of login."""
     reason = "it is not available"
     try:
         plugin: Any = loading.get_plugin_loader(kind)
         if plugin.available:
             return list(plugin.get_options())
-    except Exception as exc:  # it is anybody's, and fails in any way where it lacks what it imports
+    except (
+        Exception
+    ) as exc:  # a third party's plug-in may raise anything, as when an import of its own fails
         reason = f"{type(exc).__name__}: {exc}"
     raise ConfigError(
-        f"Option [{section}] auth_type is {kind!r}, which does not load ({reason}); install the "
+        f"Option [{section}] auth_type is {kind!r}, which cannot be loaded ({reason}); install the "
         "packages that it needs, or set it to password."
     )
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""[process_failure]: what the recovery of a dead nova-compute does; Masakari's names."""
+"""[process_failure]: what the recovery of a failed nova-compute does; Masakari's names."""
 
 from oslo_config import cfg
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""[taskflow_driver_recovery_flows]: the steps of each recovery; Masakari's names and defaults."""
+"""[taskflow_driver_recovery_flows]: the tasks of each recovery; Masakari's names and defaults."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ NAMESPACE = "hacore.task_flow.tasks"
 
 
 class _TaskLists(types.Dict):
-    """oslo.config's type for Masakari's notation, saying the form that it wants."""
+    """oslo.config's type for Masakari's notation, whose errors show the expected form."""
 
     def __init__(self) -> None:
         super().__init__(types.List(item_type=types.String(quotes=True), bounds=True))
@@ -21,11 +21,12 @@ class _TaskLists(types.Dict):
             return super().__call__(value)
         except ValueError as exc:
             raise ValueError(
-                f"{value!r} is not like pre:['one_task'],main:['another','a_third'],post:[] ({exc})"
+                f"{value!r} is not of the form pre:['a_task'],main:['another','a_third'],post:[] "
+                f"({exc})"
             ) from exc
 
     def _formatter(self, value: dict[str, Any]) -> str:
-        # in the order that they run, where oslo.config sorts by name
+        # in the order in which they run; oslo.config would sort by name
         return ",".join(f"{phase}:{names}" for phase, names in value.items())
 
 
@@ -33,7 +34,7 @@ _TASK_LISTS = _TaskLists()
 
 _FORM = (
     "A dict of the lists pre, main and post; each names entry points of the groups in [DEFAULT] "
-    "task_namespaces, in the order they run."
+    "task_namespaces, in the order in which they run."
 )
 
 OPTIONS = [
@@ -45,7 +46,7 @@ OPTIONS = [
             "main": ["prepare_HA_enabled_instances_task"],
             "post": ["evacuate_instances_task"],
         },
-        help="Steps of a host recovery in which Nova chooses the destinations. " + _FORM,
+        help="Tasks of a host recovery in which Nova chooses the destinations. " + _FORM,
     ),
     cfg.Opt(
         "host_rh_failure_recovery_tasks",
@@ -55,7 +56,7 @@ OPTIONS = [
             "main": ["prepare_HA_enabled_instances_task", "evacuate_instances_task"],
             "post": [],
         },
-        help="Steps of a host recovery to reserved hosts; main runs once per reserved host until "
+        help="Tasks of a host recovery to reserved hosts; main runs once per reserved host until "
         "all instances have moved. " + _FORM,
     ),
     cfg.Opt(
@@ -66,7 +67,7 @@ OPTIONS = [
             "main": ["start_instance_task"],
             "post": ["confirm_instance_active_task"],
         },
-        help="Steps of the recovery of a crashed instance. " + _FORM,
+        help="Tasks of the recovery of a crashed instance. " + _FORM,
     ),
     cfg.Opt(
         "process_failure_recovery_tasks",
@@ -76,6 +77,6 @@ OPTIONS = [
             "main": ["confirm_compute_node_disabled_task"],
             "post": [],
         },
-        help="Steps of the recovery of a dead nova-compute. " + _FORM,
+        help="Tasks of the recovery of a failed nova-compute. " + _FORM,
     ),
 ]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The only package that knows SQL.
+"""The database of hacore.
 
 ``engine`` opens transactions, ``models`` has the tables, ``schema`` and
 ``migrations/`` bring a database to them; then one module per resource, whose

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The door to the database: transactions, its clock, and what its errors mean.
+"""Access to the database: transactions, its clock, and the translation of its errors.
 
 Invariant: every time that decides something (leases, due times, duplicates) is
 the *database's*, so that machines with wrong clocks agree.
@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from oslo_db import api as oslo_db_api
@@ -21,16 +21,16 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from hacore.clock import Clock
 from hacore.db import limits
-from hacore.errors import DatabaseUnavailable
+from hacore.errors import DatabaseUnavailable, first_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How often a transaction is tried again after a deadlock (under Galera a
-#: conflict shows up as one, at COMMIT).
+#: How often a transaction is retried after a deadlock (Galera reports a conflict as a
+#: deadlock, at COMMIT).
 DEADLOCK_RETRIES = 10
 
-_OPTIONS = (  # of [database], those that enginefacade's configure() takes
+_OPTIONS = (  # the options of [database] that enginefacade's configure() accepts
     "connection",
     "connection_debug",
     "connection_parameters",
@@ -70,22 +70,22 @@ def _sqlite(_element: UtcNow, _compiler: Any, **_kw: Any) -> str:
 
 @enginefacade.transaction_context_provider
 class _Transaction:
-    """What enginefacade hangs a session on; one per transaction."""
+    """The context that enginefacade attaches a session to; one per transaction."""
 
 
 class Database:
     """Sessions on one database.
 
     :param options: the [database] group.
-    :param clock: for tests only: answers `now` instead of the database.
-    :param patient: wait for the database as long as it takes, as commands do that migrate or
-        remove many rows; else `hacore.db.limits` holds.
+    :param clock: for tests only: used for `now` instead of the database's clock.
+    :param patient: wait for the database without a time limit, for commands that migrate or
+        remove many rows; otherwise those of `hacore.db.limits` apply.
     """
 
     def __init__(self, options: Any, clock: Clock | None = None, *, patient: bool = False) -> None:
         self._clock = clock
         self._manager = enginefacade.transaction_context()
-        # each use says for itself that the database is away: no attempts at connecting before
+        # every use reports by itself that the database is unavailable: no attempt to connect here
         self._manager.configure(
             max_retries=0, **{name: getattr(options, name) for name in _OPTIONS}
         )
@@ -110,14 +110,14 @@ class Database:
     def write(self) -> Iterator[orm.Session]:
         """A session in one transaction: committed at the end, rolled back by an exception.
 
-        Wrap what uses it in `retry`, which calls it anew after a deadlock.
+        Decorate the caller with `retry`, which calls it again after a deadlock.
         """
         with translated(), self._manager.writer.using(_Transaction()) as session:
             session.connection(execution_options={"hacore_writes": True})
             yield session
 
     def now(self, session: orm.Session) -> datetime.datetime:
-        """The time that decides: the database's, UTC and aware."""
+        """The time by the database's clock, UTC and aware."""
         if self._clock is not None:
             return self._clock.now()
         value = session.scalar(sa.select(UtcNow()))
@@ -125,7 +125,7 @@ class Database:
         return self.time_in(value)
 
     def time_in(self, value: datetime.datetime) -> datetime.datetime:
-        """The same, where a statement has UtcNow() as a column: saves one."""
+        """The same from a column UtcNow() of a statement, which saves a round trip."""
         return value.replace(tzinfo=datetime.UTC) if self._clock is None else self._clock.now()
 
     def dispose(self) -> None:
@@ -134,7 +134,7 @@ class Database:
 
 
 def retry(function: Callable[P, T]) -> Callable[P, T]:
-    """Call `function`, a whole transaction, again when the database chose it as deadlock victim."""
+    """Retry `function`, a whole transaction, when it was the victim of a deadlock."""
     decorated = oslo_db_api.wrap_db_retry(
         max_retries=DEADLOCK_RETRIES,
         retry_on_deadlock=True,
@@ -150,52 +150,56 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
             result: T = decorated(*args, **kwargs)
         except db_exc.DBDeadlock as exc:
             raise DatabaseUnavailable(
-                f"The database broke off the transaction {DEADLOCK_RETRIES} times in favour of "
-                "others; it is overloaded."
+                f"Transaction failed after {DEADLOCK_RETRIES} deadlock retries: the database is "
+                "overloaded."
             ) from exc
         return result
 
     return call
 
 
+def change(session: orm.Session, statement: sa.Update | sa.Delete) -> int:
+    """Execute `statement` past the objects of the session; return how many rows it changed."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return cast("sa.CursorResult[Any]", result).rowcount
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the database layer raises into ours."""
+    """Translate the exceptions of the database layer into hacore's."""
     try:
         yield
     except db_exc.DBDeadlock as exc:
         if limits.is_lock_wait(_of_driver(exc)):
             raise limits.lock_wait() from exc
-        raise  # retry() sees to it
+        raise  # for retry()
     except (db_exc.DBConnectionError, db_exc.CantStartEngineError) as exc:
-        raise DatabaseUnavailable(f"The database is away: {_first_line(exc)}") from exc
+        raise DatabaseUnavailable(f"The database is unavailable: {first_line(exc)}") from exc
     except sa.exc.TimeoutError as exc:
         raise DatabaseUnavailable(
-            "No database connection became free in time; raise [database] max_pool_size or "
-            "max_overflow."
+            "Timed out waiting for a database connection of the pool; raise [database] "
+            "max_pool_size or max_overflow."
         ) from exc
-    except sa.exc.OperationalError as exc:  # oslo.db leaves most of them as they are: disk full
+    except (
+        sa.exc.OperationalError
+    ) as exc:  # oslo.db does not translate most of them, such as a full disk
         if limits.is_lock_wait(_of_driver(exc)):
             raise limits.lock_wait() from exc
-        raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
+        raise DatabaseUnavailable(f"Database error: {first_line(exc)}") from exc
     except db_exc.DBError as exc:
         if isinstance(exc.inner_exception, sa.exc.OperationalError):  # no such table, ...
-            raise DatabaseUnavailable(f"The database cannot do it: {_first_line(exc)}") from exc
+            raise DatabaseUnavailable(f"Database error: {first_line(exc)}") from exc
         raise
 
 
 def _of_driver(exc: BaseException) -> BaseException:
-    """The driver's own error, in what oslo.db and SQLAlchemy have made of it."""
+    """Return the driver's own error, which oslo.db and SQLAlchemy have wrapped."""
     inner = getattr(exc, "inner_exception", None) or getattr(exc, "orig", None)
     return exc if inner is None else _of_driver(inner)
 
 
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-
-
 def _prepare_sqlite(engine: sa.Engine) -> None:
-    """Let readers go on while one writes, and let writers queue instead of failing."""
+    """Let readers continue while one writes, and let writers queue instead of failing."""
 
     @event.listens_for(engine, "connect")
     def connect(dbapi_connection: Any, _record: Any) -> None:
@@ -213,7 +217,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 
 
 def _prepare_mysql(engine: sa.Engine) -> None:
-    """Let a statement see what was committed before it, as on the other databases."""
+    """Let a statement see what was committed before it, as the other databases do."""
 
     @event.listens_for(engine, "connect")
     def connect(dbapi_connection: Any, _record: Any) -> None:
@@ -225,4 +229,4 @@ def _prepare(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     elif engine.dialect.name in ("mysql", "mariadb"):
-        _prepare_mysql(engine)  # PostgreSQL behaves as needed by itself
+        _prepare_mysql(engine)  # PostgreSQL needs no preparation

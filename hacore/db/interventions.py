@@ -1,43 +1,58 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What an operator does to a recovery by hand: try it again, or give it up.
+"""What an operator does to a recovery by hand: retry it, or abandon it.
 
-Invariant: nothing is done to a notification under a live claim, and what is
-done leaves it to the rules of hacore.db.claims who works on it next.
+Invariant: a notification under a live claim is not changed, and which engine works on it
+next is left to the rules of hacore.db.claims.
 """
 
 import dataclasses
 import datetime
+import enum
 import logging
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db import history
+from hacore.db import history, notifications
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
 from hacore.db.moves import of as moves_of
-from hacore.errors import Conflict, NotificationNotFound
+from hacore.errors import Conflict
 from hacore.states import ENDED, MoveStatus, NotificationStatus
 
 LOG = logging.getLogger(__name__)
 
 
+class Kind(enum.Enum):
+    """What a recovery did that is not undone."""
+
+    EVACUATION = enum.auto()  #: an instance may be in flight
+    LOCK = enum.auto()  #: an instance may be locked
+    SERVICE_DISABLED = enum.auto()  #: nova-compute of the host
+    MAINTENANCE = enum.auto()  #: the host is on maintenance
+    WAS_RESERVED = enum.auto()  #: the failed host itself was a reserved one
+    RESERVED_TAKEN = enum.auto()  #: a reserved host was taken as a destination
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leftover:
-    """What a recovery did that is not undone, and the command that undoes it."""
+    """One thing that must be cleaned up by hand; the instance is empty where it is a host's."""
 
-    what: str
-    remedy: str
+    kind: Kind
+    host: str
+    segment_uuid: str
+    instance_uuid: str = ""
+    instance_name: str | None = None
 
 
 @retry
 def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) -> None:
-    """Make a notification that ended in error or failed due now; an engine takes it next.
+    """Make a notification that ended in error or failed due now, for the next engine.
 
-    It is tried `max_recovery_attempts` times anew; moves that succeeded stay so.
+    A failed one gets all its `max_recovery_attempts` again; moves that succeeded stay so.
 
     :param by: name of the operator.
-    :param expire_s: age from which an engine would fail it unread.
+    :param expire_s: age from which an engine fails a notification without a recovery.
 
     Raises NotificationNotFound, or Conflict with the reason why not.
     """
@@ -49,13 +64,13 @@ def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) ->
         if before == NotificationStatus.FAILED:
             row.status = NotificationStatus.ERROR
             row.failed_attempts = 0
-            # also where it failed without a recovery: nothing of before is taken for done
+            # also where it failed without a recovery: no earlier step counts as done
             row.failed_claim = row.claim_number
         row.retry_at = row.updated_at = now
-        row.message = f"To be tried again: {by} wants it. Before: {row.message}"
-        history.add(session, row.uuid, row.claim_number, now, message=f"{by} wants it tried again.")
+        row.message = f"Retry requested by {by}. Before: {row.message}"
+        history.add(session, row.uuid, row.claim_number, now, message=f"Retry requested by {by}.")
     LOG.info(
-        "notification %s: %s -> error, due now: %s wants it (host %s, request %s)",
+        "notification %s: %s -> error, due now: retry requested by %s (host %s, request %s)",
         row.uuid,
         before,
         by,
@@ -65,51 +80,52 @@ def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) ->
 
 
 def _refuse_retry(row: Notification, now: datetime.datetime, expire_s: float) -> None:
-    _refuse_owned(row, now)
+    _refuse_claimed(row, now)
     if row.status in (NotificationStatus.NEW, NotificationStatus.RUNNING):
         raise Conflict(
-            f"Notification {row.uuid} is due already, the next engine that has room takes it; is "
-            "one alive? ('hacore-manage service list')"
+            f"Notification {row.uuid} is already due, and the next engine with free capacity "
+            "claims it; check that one is alive: 'hacore-manage service list'."
         )
     if row.status not in (NotificationStatus.ERROR, NotificationStatus.FAILED):
         raise Conflict(
-            f"Notification {row.uuid} is {row.status}; only what is in error or failed can be "
-            "tried again."
+            f"Notification {row.uuid} is {row.status}; only one that is in error or failed can be "
+            "retried."
         )
     if row.host.deleted:
         raise Conflict(
-            f"Host {row.host.name} of notification {row.uuid} is registered no more; register it "
-            "and have its failure reported anew."
+            f"Host {row.host.name} of notification {row.uuid} is no longer registered; register "
+            "it and report its failure again."
         )
     age_s = (now - row.created_at).total_seconds()
     if age_s > expire_s:
         raise Conflict(
-            f"Notification {row.uuid} came in {age_s / 3600:.1f} h ago, and engines fail what is "
-            f"older than {expire_s / 3600:g} h; raise [DEFAULT] notifications_expired_interval "
-            "for them and here, or have the failure reported anew."
+            f"Notification {row.uuid} was received {age_s / 3600:.1f} h ago, and engines fail "
+            f"those older than {expire_s / 3600:g} h; raise [DEFAULT] "
+            "notifications_expired_interval for the engines and for this command, or report the "
+            "failure again."
         )
 
 
 @retry
 def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[Leftover]:
-    """End a notification that nobody works on as failed; return what its recovery left behind.
+    """Fail a notification that no engine works on; return what must be cleaned up.
 
-    An engine that is frozen and wakes up later finds its claim gone.
+    An engine that was frozen and continues later has lost its claim.
 
     Raises NotificationNotFound, or Conflict with the reason why not.
     """
     with db.write() as session:
         row = _lock(session, notification_uuid)
         now = db.now(session)
-        _refuse_owned(row, now)
+        _refuse_claimed(row, now)
         before = NotificationStatus(row.status)
         if before in ENDED:
-            raise Conflict(f"Notification {row.uuid} has ended already: it is {before}.")
+            raise Conflict(f"Notification {row.uuid} has already ended: it is {before}.")
         text = f"Abandoned by {by}: {reason.rstrip('.')}."
         moves = moves_of(session, row.uuid)
-        left = _under_way(moves)
+        left = _in_flight(row, moves)
         _fail_moves(moves, now, text)
-        left += _left_by(session, row, moves)
+        left += _not_undone(session, row, moves)
         locked = [move.instance_uuid for move in moves if move.locked]
         if locked:
             text += f" Still locked: {', '.join(locked)}."
@@ -145,69 +161,46 @@ def leftovers(db: Database, notification_uuid: str) -> list[Leftover]:
     with db.read() as session:
         row = _find(session, notification_uuid)
         moves = moves_of(session, row.uuid)
-        return _under_way(moves) + _left_by(session, row, moves)
+        return _in_flight(row, moves) + _not_undone(session, row, moves)
 
 
-def _under_way(moves: list[Move]) -> list[Leftover]:
+def _of_instance(kind: Kind, row: Notification, move: Move) -> Leftover:
+    return Leftover(kind, row.host.name, row.segment_uuid, move.instance_uuid, move.instance_name)
+
+
+def _in_flight(row: Notification, moves: list[Move]) -> list[Leftover]:
     return [
-        Leftover(
-            f"Instance {move.instance_uuid} ({move.instance_name}) may be under evacuation.",
-            f"openstack server migration list --server {move.instance_uuid}",
-        )
+        _of_instance(Kind.EVACUATION, row, move)
         for move in moves
         if move.status == MoveStatus.ONGOING
     ]
 
 
-def _left_by(session: orm.Session, row: Notification, moves: list[Move]) -> list[Leftover]:
-    left = [
-        Leftover(
-            f"Instance {move.instance_uuid} ({move.instance_name}) may be locked by this recovery.",
-            f"openstack server unlock {move.instance_uuid}",
-        )
-        for move in moves
-        if move.locked
-    ]
+def _not_undone(session: orm.Session, row: Notification, moves: list[Move]) -> list[Leftover]:
+    left = [_of_instance(Kind.LOCK, row, move) for move in moves if move.locked]
     host = row.host
     if row.disabled_service:
-        left.append(
-            Leftover(
-                f"nova-compute on {host.name} was disabled.",
-                f"openstack compute service set --enable {host.name} nova-compute",
-            )
-        )
+        left.append(Leftover(Kind.SERVICE_DISABLED, host.name, row.segment_uuid))
     if host.deleted:
         return left
-    update = f"openstack segment host update {row.segment_uuid} {host.name}"
     if host.on_maintenance and host.maintenance_by == row.uuid:
-        left.append(
-            Leftover(
-                f"Host {host.name} is on maintenance: no failure of it is taken in.",
-                f"{update} --on_maintenance False",
-            )
-        )
+        left.append(Leftover(Kind.MAINTENANCE, host.name, row.segment_uuid))
     if row.took_reserved and not host.reserved:
-        left.append(Leftover(f"Host {host.name} was a reserved host.", f"{update} --reserved True"))
+        left.append(Leftover(Kind.WAS_RESERVED, host.name, row.segment_uuid))
     taken = session.scalars(sa.select(Host).where(Host.taken_by == row.uuid, Host.deleted == 0))
     left += [
-        Leftover(
-            f"Host {reserved.name} was a reserved host and was taken for this recovery.",
-            f"openstack segment host update {reserved.segment_uuid} {reserved.name} "
-            "--reserved True",
-        )
-        for reserved in taken
+        Leftover(Kind.RESERVED_TAKEN, reserved.name, reserved.segment_uuid) for reserved in taken
     ]
     return left
 
 
-def _refuse_owned(row: Notification, now: datetime.datetime) -> None:
+def _refuse_claimed(row: Notification, now: datetime.datetime) -> None:
     if row.status != NotificationStatus.RUNNING or row.lease_until is None:
         return
     if row.lease_until >= now:
         raise Conflict(
-            f"Notification {row.uuid} is being worked on by {row.owner} (its lease runs until "
-            f"{row.lease_until:%H:%M:%S} UTC, unless it is renewed); stop that engine first, or "
-            "wait."
+            f"Notification {row.uuid} is claimed by {row.owner} (lease until "
+            f"{row.lease_until:%H:%M:%S} UTC, unless renewed); stop that engine first, or wait."
         )
 
 
@@ -219,11 +212,4 @@ def _lock(session: orm.Session, notification_uuid: str) -> Notification:
 
 
 def _find(session: orm.Session, notification_uuid: str) -> Notification:
-    row = session.scalar(
-        sa.select(Notification)
-        .where(Notification.uuid == notification_uuid)
-        .options(orm.joinedload(Notification.host))
-    )
-    if row is None:
-        raise NotificationNotFound(f"No notification has the uuid {notification_uuid}.")
-    return row
+    return notifications.find(session, notification_uuid, orm.joinedload(Notification.host))

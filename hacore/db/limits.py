@@ -1,13 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How long the two ends of a database connection wait for each other.
+"""Time limits: how long the two ends of a database connection wait for each other.
 
-A machine that loses power says nothing: its peer would keep a row lock, or a thread, until
-TCP gives up, which takes from minutes to hours.  So this end gives up a server that does not
-answer, and asks the server to give up a transaction whose client says no more, and a lock
-that does not become free.  All of them are far shorter than a lease, so that the death of an
+A machine that loses power closes no connection: its peer would keep a row lock, or a thread,
+until TCP times out, which takes from minutes to hours.  Hence the client stops waiting for a
+server that does not answer, and lets the server end a transaction whose client is silent, and
+a wait for a lock.  All of the limits are far shorter than a lease, so that the death of an
 engine, of an API or of the database server costs less than one.
 
-An operator's own values, in the query of [database] connection, go before ours.
+An operator's own values, in the query of [database] connection, override these.
 """
 
 import selectors
@@ -19,20 +19,20 @@ from sqlalchemy import event
 
 from hacore.errors import DatabaseUnavailable
 
-#: Seconds for which we wait until the server has taken a connection.
+#: Seconds that the client waits until the server accepts a connection.
 CONNECT_S = 5
-#: Seconds for which we wait for the answer to a statement.
+#: Seconds that the client waits for the answer to a statement.
 ANSWER_S = 10
-#: Seconds for which the server waits for the next statement of a transaction.
+#: Seconds that the server waits for the next statement of a transaction.
 IDLE_S = 5
-#: Seconds for which the server lets a statement wait for a lock.
+#: Seconds that a statement waits for a lock.
 LOCK_S = 3
-#: For doctor, where nothing is missing.
+#: For doctor, where no limit is missing.
 KEPT = (
-    f"Who is silent is given up: a server after {ANSWER_S} s, a transaction after {IDLE_S} s; "
-    f"a wait for a lock ends after {LOCK_S} s."
+    f"{ANSWER_S} s for an answer of the server, {IDLE_S} s for an idle transaction, {LOCK_S} s for "
+    "a lock."
 )
-#: MariaDB's and MySQL's error for that.
+#: Error number of MariaDB and MySQL for a lock that did not become free.
 _LOCK_WAIT_TIMEOUT = 1205
 
 _PYMYSQL = {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S}
@@ -47,10 +47,10 @@ _CLIENT: dict[str, dict[str, Any]] = {"pymysql": _PYMYSQL, "mysqldb": _PYMYSQL, 
 
 _MYSQL = (
     f"SET SESSION innodb_lock_wait_timeout = {LOCK_S}"
-    # MySQL reads the rest as a comment: it has no such limit
+    # a comment to MySQL, which has no such limit
     f" /*M!100302 , SESSION idle_transaction_timeout = {IDLE_S} */"
 )
-_POSTGRESQL = {  # tcp_*: 0 at a Unix socket, which has no need of them
+_POSTGRESQL = {  # tcp_*: 0 on a Unix socket, which does not need them
     "lock_timeout": LOCK_S * 1000,
     "idle_in_transaction_session_timeout": IDLE_S * 1000,
     "tcp_user_timeout": ANSWER_S * 1000,
@@ -61,7 +61,7 @@ _POSTGRESQL = {  # tcp_*: 0 at a Unix socket, which has no need of them
 
 
 def set_for(engine: sa.Engine) -> None:
-    """Keep all connections that `engine` will make to the limits of their driver and server."""
+    """Apply the limits to all connections of `engine`, in the driver and in the server."""
     client = _CLIENT.get(engine.dialect.driver, {})
     prepare = {"mysql": _set_mysql, "mariadb": _set_mysql, "postgresql": _set_postgresql}.get(
         engine.dialect.name
@@ -80,14 +80,14 @@ def set_for(engine: sa.Engine) -> None:
 
 
 def missing(connection: sa.Connection) -> str:
-    """Say what the server or the driver cannot keep to; "" if all is kept."""
+    """Return which limit the server or the driver lacks, with the remedy; "" if none."""
     dialect = connection.dialect
-    if dialect.name == "sqlite":  # a file: the lock of a dead process is free at once
+    if dialect.name == "sqlite":  # a file: the lock of a dead process is released at once
         return ""
     if dialect.driver not in _CLIENT:
         return (
-            f"hacore sets no time-outs for the driver {dialect.driver}: a database server that "
-            "dies silently holds up hacore until TCP gives up; use mysql+pymysql or "
+            f"hacore has no time limits for the driver {dialect.driver}: a database server that "
+            "loses power blocks hacore until TCP times out; use mysql+pymysql or "
             "postgresql+psycopg2 in [database] connection."
         )
     if dialect.name == "postgresql":
@@ -100,9 +100,9 @@ def missing(connection: sa.Connection) -> str:
     if found and str(found) != "0":
         return ""
     return (
-        "The server has no time limit for a transaction whose client is silent (MariaDB: "
-        "idle_transaction_timeout, from 10.3.2 on): when a machine of hacore loses power, a "
-        "recovery of its may be held up until TCP gives up; use MariaDB or PostgreSQL, or set "
+        "The server has no time limit for an idle transaction (MariaDB: "
+        "idle_transaction_timeout, since 10.3.2): when a host of hacore loses power, its "
+        "recoveries may be blocked until TCP times out; use MariaDB or PostgreSQL, or set "
         "net.ipv4.tcp_keepalive_time to 10 and tcp_keepalive_intvl to 5 on the database server."
     )
 
@@ -114,10 +114,10 @@ def is_lock_wait(exc: BaseException) -> bool:
 
 
 def lock_wait() -> DatabaseUnavailable:
-    """What it is to our callers: nothing was written, and it may be tried again."""
+    """Return the error for such a wait: nothing was written, the caller may retry."""
     return DatabaseUnavailable(
-        f"Another transaction has held what this one needs for more than {LOCK_S} s; it ends, "
-        f"or the database server ends it after {IDLE_S} s of silence: try again."
+        f"Timed out after {LOCK_S} s waiting for a lock of another transaction; retry later, the "
+        f"database server ends an idle transaction after {IDLE_S} s."
     )
 
 
@@ -133,15 +133,15 @@ def _set_postgresql(connection: Any, _record: Any) -> None:
             "unnest(%s, %s) AS limits (limited, to_be) ON name = limited",
             (list(_POSTGRESQL), list(_POSTGRESQL.values())),
         )
-    connection.commit()  # a setting goes with the transaction that was rolled back
+    connection.commit()  # a rollback would undo the settings
 
 
 def _psycopg2_with_limit() -> type:
-    """Its connections wait for an answer for ANSWER_S, and not for ever.
+    """Return a connection class that waits ANSWER_S for an answer, and not for ever.
 
-    libpq has no time-out for an answer: keepalives find a dead machine, and neither a server
-    that hangs nor one that is dead behind a proxy.  psycopg2 lets its user do the waiting,
-    for all connections of a process: those of others wait on.
+    libpq has no time limit for an answer: keepalives detect a dead machine, but neither a
+    server that hangs nor one that is dead behind a proxy.  psycopg2 takes a function that
+    waits, for all connections of the process: those of other classes wait without a limit.
     """
     import psycopg2
     import psycopg2.extensions as pg

@@ -1,13 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Removes rows that nobody needs any more."""
+"""Removes old rows."""
 
 import datetime
 import logging
-from typing import Any, cast
 
 import sqlalchemy as sa
 
-from hacore.db.engine import Database, retry
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Base, HistoryEntry, Host, Move, Notification, Segment, Service
 from hacore.states import ENDED
 
@@ -22,9 +21,8 @@ class _DryRun(Exception):
 def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str, int]:
     """Remove what ended or was deleted more than `before_days` ago; return rows by table.
 
-    Notifications go with their moves and events; segments and hosts only once
-    they are soft-deleted and no notification names them; processes that were
-    last seen then.
+    Notifications go with their moves and history; segments and hosts only if they are
+    soft-deleted and no notification refers to them; processes by their last heartbeat.
     """
     counts: dict[str, int] = {}
     try:
@@ -59,13 +57,10 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
                 (Service, Service.alive_until < limit),
             ]
             for model, condition in conditions:
-                result = session.execute(
-                    sa.delete(model).where(condition).execution_options(synchronize_session=False)
-                )
-                counts[model.__tablename__] = cast("sa.CursorResult[Any]", result).rowcount
+                counts[model.__tablename__] = change(session, sa.delete(model).where(condition))
             if dry_run:
                 raise _DryRun
     except _DryRun:
         return counts
-    LOG.info("purged rows older than %d days: %s", before_days, counts)
+    LOG.info("Purged rows older than %d days: %s", before_days, counts)
     return counts

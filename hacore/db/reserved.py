@@ -7,13 +7,12 @@ that two recoveries never share one.
 
 import logging
 from collections.abc import Collection
-from typing import Any, cast
 
 import sqlalchemy as sa
 
 from hacore.db import claims
 from hacore.db.claims import Claim
-from hacore.db.engine import Database, retry
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Host, Move
 from hacore.states import MoveStatus
 
@@ -42,13 +41,13 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
             return str(kept.name)
         free = session.execute(usable.where(Host.reserved.is_(True)).order_by(Host.id)).all()
         for host in free:
-            swapped = session.execute(
+            swapped = change(
+                session,
                 sa.update(Host)
                 .where(Host.id == host.id, Host.reserved.is_(True))
-                .values(reserved=False, taken_by=claim.uuid, updated_at=now)
-                .execution_options(synchronize_session=False)
+                .values(reserved=False, taken_by=claim.uuid, updated_at=now),
             )
-            if cast("sa.CursorResult[Any]", swapped).rowcount == 1:
+            if swapped == 1:
                 LOG.info("host %s: reserved host taken (notification %s)", host.name, claim.uuid)
                 return str(host.name)
     return None

@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Bringing a database to the schema of this version, and saying which one it has.
+"""Upgrading a database to the schema of this version, and reading which one it has.
 
-A new version first *expands* the schema, by what the old version does not notice, and
-*contracts* it, by what the old version needs, once nobody runs that any more.  The name of
-a revision says what it leaves working: ``0003_needs_0002`` removes something without
-which everybody does who knows 0002; ``0004_needs_0002`` adds something and leaves it at
-that.  So a hacore that has never heard of 0004 knows whether it may go on.
+A new version first *expands* the schema by what the old version does not notice, and
+*contracts* it by what the old version needs once no process of that version runs.  The name
+of a revision says which versions still work with it: ``0003_needs_0002`` removes something
+that a version which knows 0002 does not use; ``0004_needs_0002`` only adds something.  A
+version that does not know 0004 can thus decide whether it works with it.
 
 alembic is loaded where it migrates and nowhere else: it costs 12 MB, and a
 daemon only compares revisions.
@@ -28,8 +28,8 @@ _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 class History:
     """The revisions that a version of hacore knows.
 
-    :ivar folder: alembic's, with the revisions below versions/.
-    :ivar revisions: all of them, the oldest first.
+    :ivar folder: alembic's folder, with the revisions below versions/.
+    :ivar revisions: their names, the oldest first.
     """
 
     folder: pathlib.Path
@@ -37,23 +37,23 @@ class History:
 
     @property
     def newest(self) -> str:
-        """The last one."""
+        """The newest revision."""
         return self.revisions[-1]
 
     @property
     def contractions(self) -> list[str]:
-        """Those that remove something."""
+        """The revisions that remove something."""
         pairs = zip(self.revisions, self.revisions[1:], strict=False)
         return [later for earlier, later in pairs if _needs(later) > _needs(earlier)]
 
     @property
     def sufficient(self) -> list[str]:
-        """Those that this version works with: the last that adds something, and all after it."""
+        """The revisions that this version works with: the last expansion and all after it."""
         added = [each for each in self.revisions if each not in self.contractions]
         return list(self.revisions[self.revisions.index(added[-1]) :])
 
     def pending(self, found: str | None) -> list[str]:
-        """Those that a database at `found` does not have."""
+        """The revisions that a database at `found` lacks."""
         begin = 0 if found is None else self.revisions.index(found) + 1
         return list(self.revisions[begin:])
 
@@ -72,7 +72,7 @@ def _needs(revision: str) -> str:
     return revision.partition("_needs_")[2] or _number(revision)
 
 
-#: What this version knows.
+#: The revisions that this version knows.
 OURS = History(pathlib.Path(__file__).parent / "migrations", ("0001", "0002_needs_0001"))
 
 
@@ -86,11 +86,11 @@ def version(db: Database) -> str | None:
 
 
 def sync(db: Database, history: History = OURS, *, contract: bool = True) -> None:
-    """Bring the database to the newest revision; does nothing if it is there, or further.
+    """Upgrade the database to the newest revision, unless it has that or a newer one.
 
     :param contract: else stop before the first revision that removes something.
     :raises ConfigError: a newer version has removed what this one needs, or processes of
-        another version run, which may need what is to be removed.
+        another version, which may need what is to be removed, are still running.
     """
     found = version(db)
     if found is not None and found not in history.revisions:
@@ -112,8 +112,9 @@ def _refuse_while_others_run(db: Database, removing: str) -> None:
     if others:
         named = ", ".join(f"{each.binary} {each.version} on {each.host}" for each in others)
         raise ConfigError(
-            f"Schema {removing} removes what an older hacore may need, and there runs {named}: "
-            "upgrade or stop it first, and run 'hacore-manage db sync --expand' until then."
+            f"Schema {removing} removes what older versions of hacore may need; still running: "
+            f"{named}. Upgrade or stop them first; until then run 'hacore-manage db sync "
+            "--expand'."
         )
 
 
@@ -138,10 +139,11 @@ def check(db: Database, history: History = OURS) -> None:
         return
     if found in history.revisions:
         raise ConfigError(
-            f"The database has schema {found}, this hacore needs {history.sufficient[0]}; run "
+            f"The database has schema {found}, this version of hacore needs "
+            f"{history.sufficient[0]}; run "
             "'hacore-manage db sync'."
         )
     raise ConfigError(
-        f"The database has schema {found}, which this hacore does not know (its newest is "
-        f"{history.newest}); a newer hacore made it: install that one here too."
+        f"The database has schema {found} of a newer version of hacore (this version knows up to "
+        f"{history.newest}); install the newer version on this host too."
     )

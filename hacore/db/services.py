@@ -1,35 +1,23 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Which processes of hacore run: each keeps one row, by a heartbeat.
+"""Which processes of hacore run: one row each, kept up to date by hacore.heartbeat.
 
-The rows decide nothing, for claims have leases of their own: they are what an
-operator is shown.  Dead is who was not seen for too long by the *database's*
-clock.
+The rows decide nothing, because claims have leases of their own: they are what an
+operator is shown.  A process whose last heartbeat is too old by the *database's* clock
+counts as dead.
 """
 
 import dataclasses
 import datetime
-import importlib.metadata
-import logging
-import os
-import threading
-import uuid
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore import processes
-from hacore.clock import Clock
 from hacore.db import history
-from hacore.db.engine import Database, retry
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Host, Notification, Service
-from hacore.errors import DatabaseUnavailable
 from hacore.states import NotificationStatus
-
-LOG = logging.getLogger(__name__)
-
-#: A process is seen so often that two heartbeats may fail before it counts as dead.
-_BEATS = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +31,7 @@ class Holding:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Process:
-    """A process of hacore, as its row tells."""
+    """A process of hacore, as its row shows it."""
 
     name: str
     binary: str
@@ -56,84 +44,57 @@ class Process:
     holding: tuple[Holding, ...]
 
 
-class Presence:
-    """The row of this process.  Neither `beat` nor `end` raises: no work depends on them.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registration:
+    """What a process writes about itself with its first heartbeat.
 
-    :param binary: what runs here, such as ``hacore-engine``.
-    :param host: name of this machine.
-    :param alive_s: it counts as dead when it was not seen for so long.
+    :ivar name: unlike that of any other process, also after a restart.
+    :ivar identity: for `release_claims_of_the_dead`; None where the system does not provide it.
     """
 
-    def __init__(self, db: Database, binary: str, host: str, alive_s: float) -> None:
-        self._db = db
-        self._binary = binary
-        self._host = host
-        self._alive_s = alive_s
-        self._pid = os.getpid()
-        self._identity = processes.this_process()
-        #: Unlike any other's, also after a restart.
-        self.name = f"{host}:{self._pid}:{uuid.uuid4().hex[:8]}"
-        self._away = self._ended = False
+    name: str
+    binary: str
+    host: str
+    pid: int
+    version: str
+    identity: processes.Identity | None
 
-    def keep(self, clock: Clock, stopping: threading.Event) -> None:
-        """Be seen until `stopping` is set; the body of a thread."""
-        while not clock.wait(stopping, self._alive_s / _BEATS):
-            self.beat()
 
-    def beat(self) -> None:
-        """Be seen now."""
-        if self._ended:
-            return
-        try:
-            self._write()
-            self._away = False
-        except DatabaseUnavailable as exc:
-            if not self._away:
-                LOG.warning("this process is not seen in the list of services: %s", exc)
-            self._away = True
-        except Exception:  # leases are kept by the thread that calls this: it must not end
-            LOG.exception("telling that this process lives broke; going on")
-
-    def end(self) -> None:
-        """Take the row away; `beat` does nothing from now on."""
-        self._ended = True
-        try:
-            self._remove()
-        except DatabaseUnavailable as exc:
-            LOG.warning("this process stays in the list of services as dead: %s", exc)
-
-    @retry
-    def _write(self) -> None:
-        with self._db.write() as session:
-            now = self._db.now(session)
-            until = now + datetime.timedelta(seconds=self._alive_s)
-            mine = session.execute(
-                sa.update(Service)
-                .where(Service.name == self.name)
-                .values(updated_at=now, alive_until=until)
-                .execution_options(synchronize_session=False)
-            )
-            if cast("sa.CursorResult[Any]", mine).rowcount == 0:
-                session.add(
-                    Service(
-                        name=self.name,
-                        binary=self._binary,
-                        host=self._host,
-                        pid=self._pid,
-                        version=importlib.metadata.version("hacore"),
-                        created_at=now,
-                        updated_at=now,
-                        alive_until=until,
-                        **_identity_columns(self._identity),
-                    )
+@retry
+def record(db: Database, process: Registration, alive_s: float) -> None:
+    """Write a heartbeat: the process counts as dead unless the next one follows in `alive_s`."""
+    with db.write() as session:
+        now = db.now(session)
+        until = now + datetime.timedelta(seconds=alive_s)
+        known = change(
+            session,
+            sa.update(Service)
+            .where(Service.name == process.name)
+            .values(updated_at=now, alive_until=until),
+        )
+        if not known:
+            session.add(
+                Service(
+                    name=process.name,
+                    binary=process.binary,
+                    host=process.host,
+                    pid=process.pid,
+                    version=process.version,
+                    created_at=now,
+                    updated_at=now,
+                    alive_until=until,
+                    **_identity_columns(process.identity),
                 )
-                session.flush()
-            _bury(session, self.name, now)
+            )
+            session.flush()
+        _delete_replaced(session, process.name, now)
 
-    @retry
-    def _remove(self) -> None:
-        with self._db.write() as session:
-            session.execute(sa.delete(Service).where(Service.name == self.name))
+
+@retry
+def remove(db: Database, name: str) -> None:
+    """Remove the row of a process that ends."""
+    with db.write() as session:
+        session.execute(sa.delete(Service).where(Service.name == name))
 
 
 def _identity_columns(identity: processes.Identity | None) -> dict[str, Any]:
@@ -148,7 +109,7 @@ def _identity_columns(identity: processes.Identity | None) -> dict[str, Any]:
 
 @retry
 def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
-    """Make due what processes of this machine held that are proved dead; return their names.
+    """Release the claims of this machine's processes that are proved dead; return their names.
 
     Nobody has to wait for the lease of a process that cannot write any more.
 
@@ -184,11 +145,11 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
             row.updated_at = now
             text = f"Released: the process {row.owner} has died."
             history.add(session, row.uuid, row.claim_number, now, message=text)
-        session.execute(
+        change(
+            session,
             sa.update(Service)
             .where(Service.name.in_(dead), Service.alive_until > now)
-            .values(alive_until=now)
-            .execution_options(synchronize_session=False)
+            .values(alive_until=now),
         )
     return dead
 
@@ -200,10 +161,10 @@ def _identity(row: Service) -> processes.Identity:
     return processes.Identity(row.boot_id, row.pid_namespace, row.pid, row.pid_started)
 
 
-def _bury(session: orm.Session, name: str, now: datetime.datetime) -> None:
-    """Remove the dead whose place `name` took: of its kind, on its machine, and seen before it.
+def _delete_replaced(session: orm.Session, name: str, now: datetime.datetime) -> None:
+    """Remove the dead rows that `name` replaces: same binary, same host, last seen before it began.
 
-    So a daemon that is killed and started again shows up once.
+    A daemon that is killed and started again is thus listed once.
     """
     mine = orm.aliased(Service)
     dead = session.scalars(
@@ -213,11 +174,7 @@ def _bury(session: orm.Session, name: str, now: datetime.datetime) -> None:
     ).all()
     if dead:
         # by their keys: a scan would wait for rows that others write, and they for ours
-        session.execute(
-            sa.delete(Service)
-            .where(Service.id.in_(dead))
-            .execution_options(synchronize_session=False)
-        )
+        change(session, sa.delete(Service).where(Service.id.in_(dead)))
 
 
 @retry

@@ -12,12 +12,12 @@ from hacore import events
 from hacore.clock import Clock
 from hacore.db import services
 from hacore.db.engine import Database
-from hacore.db.services import Presence
 from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.engine.token_refresh import refresh_token
+from hacore.heartbeat import Heartbeat
 from hacore.nova import Nova
 from hacore.rpc import WakeListener, Waker
 
@@ -43,10 +43,10 @@ class Engine:
         """Start claiming and recovering."""
         conf = self._conf
         self._db = Database(conf.database)
-        self._presence = Presence(self._db, "hacore-engine", conf.host, conf.claim_lease)
+        self._heartbeat = Heartbeat(self._db, "hacore-engine", conf.host, conf.claim_lease)
         # unlike any other's, also after a restart: a dead engine's claims are not ours
-        owner = self._presence.name
-        self._presence.beat()
+        owner = self._heartbeat.name
+        self._heartbeat.beat()
         for name in services.release_claims_of_the_dead(self._db, "hacore-engine"):
             LOG.info("engine %s on this host has died; released its claims", name)
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
@@ -87,7 +87,7 @@ class Engine:
         LOG.info("engine %s is ready", owner)
 
     def _is_alive(self) -> None:
-        self._presence.beat()
+        self._heartbeat.beat()
         self._notify("WATCHDOG=1")
 
     def stop(self) -> None:
@@ -110,6 +110,6 @@ class Engine:
         self._events.stop()
         for thread in self._threads:
             thread.join(timeout=5)
-        self._presence.end()
+        self._heartbeat.end()
         self._db.dispose()
         LOG.info("engine has stopped")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What an operator may do to a recovery, what not, and what they are told is left."""
+"""What an operator may do to a recovery, what not, and what then must be cleaned up."""
 
 import datetime
 import re
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hacore.db import claims, interventions, moves, recoveries, recovery_history, reserved
 from hacore.db.engine import Database
+from hacore.db.interventions import Kind, Leftover
 from hacore.db.models import Host, Notification
 from hacore.errors import Conflict, LeaseLost, NotificationNotFound
 from hacore.states import MoveStatus, NotificationStatus
@@ -58,12 +59,12 @@ def test_a_failed_recovery_is_claimed_again_with_all_its_attempts(db: Database) 
     shown = read(db, row.uuid)
     assert (shown.status, shown.failed_attempts) == (Status.ERROR, 0)
     assert shown.message is not None
-    assert shown.message.startswith("To be tried again: alice wants it. Before: It failed.")
+    assert shown.message.startswith("Retry requested by alice. Before: It failed.")
     taken = claim(db)
     assert (taken.uuid, taken.number) == (row.uuid, 4)
     claims.finish(db, taken, Status.ERROR, "Again.", failed=True, retry_after_s=0)
     assert read(db, row.uuid).failed_attempts == 1
-    assert "alice wants it tried again." in told(db, row.uuid)
+    assert "Retry requested by alice." in told(db, row.uuid)
 
 
 def test_one_in_error_is_not_waited_for(db: Database) -> None:
@@ -104,8 +105,8 @@ def test_nothing_is_done_to_what_is_being_worked_on(db: Database, do: str) -> No
     with pytest.raises(Conflict) as refused:
         act(db, do, row.uuid)
     assert re.sub(r"\d\d:\d\d:\d\d", "T", str(refused.value)) == (
-        f"Notification {row.uuid} is being worked on by controller1:4711:abc (its lease runs until "
-        "T UTC, unless it is renewed); stop that engine first, or wait."
+        f"Notification {row.uuid} is claimed by controller1:4711:abc (lease until T UTC, "
+        "unless renewed); stop that engine first, or wait."
     )
     claims.finish(db, taken, Status.FINISHED, "done")
     assert read(db, row.uuid).status == Status.FINISHED
@@ -128,13 +129,13 @@ def test_a_wrong_uuid_is_said(db: Database, do: str) -> None:
 def test_what_ended_well_is_not_tried_again(db: Database, status: NotificationStatus) -> None:
     row = factories.notification(db, factories.host(db))
     claims.finish(db, claim(db), status, "done")
-    with pytest.raises(Conflict, match=rf"is {status}; only what is in error or failed can be"):
+    with pytest.raises(Conflict, match=rf"is {status}; only one that is in error or failed"):
         interventions.try_again(db, row.uuid, "alice", DAY_S)
 
 
 def test_what_is_due_need_not_be_tried_again(db: Database) -> None:
     row = factories.notification(db, factories.host(db))
-    with pytest.raises(Conflict, match=r"is due already.*'hacore-manage service list'"):
+    with pytest.raises(Conflict, match=r"is already due.*'hacore-manage service list'"):
         interventions.try_again(db, row.uuid, "alice", DAY_S)
 
 
@@ -142,18 +143,18 @@ def test_what_engines_would_fail_for_its_age_is_refused_with_the_remedy(db: Data
     row = failed(db)
     change(db, row.uuid, created_at=row.created_at - datetime.timedelta(hours=30))
     with pytest.raises(
-        Conflict, match=r"came in 30\.0 h ago.*older than 24 h; raise \[DEFAULT\] notif"
+        Conflict, match=r"was received 30\.0 h ago.*older than 24 h; raise \[DEFAULT\] notif"
     ):
         interventions.try_again(db, row.uuid, "alice", DAY_S)
     interventions.try_again(db, row.uuid, "alice", 2 * DAY_S)
     assert claim(db).uuid == row.uuid
 
 
-def test_a_host_that_is_registered_no_more_is_not_recovered(db: Database) -> None:
+def test_a_host_that_is_no_longer_registered_is_not_recovered(db: Database) -> None:
     row = failed(db)
     with db.write() as session:
         session.execute(sa.update(Host).values(deleted=1))
-    with pytest.raises(Conflict, match=r"Host compute1 .* is registered no more; register it"):
+    with pytest.raises(Conflict, match=r"Host compute1 .* is no longer registered; register it"):
         interventions.try_again(db, row.uuid, "alice", DAY_S)
 
 
@@ -193,7 +194,7 @@ def test_a_dead_engine_that_comes_back_finds_its_claim_gone(db: Database) -> Non
 def test_what_has_ended_is_not_abandoned(db: Database, status: NotificationStatus) -> None:
     row = factories.notification(db, factories.host(db))
     claims.finish(db, claim(db), status, "done")
-    with pytest.raises(Conflict, match=rf"has ended already: it is {status}\."):
+    with pytest.raises(Conflict, match=rf"has already ended: it is {status}\."):
         interventions.abandon(db, row.uuid, "alice", "because")
 
 
@@ -227,42 +228,20 @@ def half_done(db: Database) -> tuple[Notification, dict[str, str]]:
     }
 
 
-def test_all_that_is_left_is_told_with_its_remedy(db: Database) -> None:
+def test_all_that_must_be_cleaned_up_is_returned(db: Database) -> None:
     row, before = half_done(db)
     assert before == {"i-1": "succeeded", "i-2": "ongoing", "i-3": "ongoing", "i-4": "pending"}
     left = interventions.abandon(db, row.uuid, "alice", "because")
     segment = row.segment_uuid
-    update = f"openstack segment host update {segment}"
-    assert [(one.what, one.remedy) for one in left] == [
-        (
-            "Instance i-2 (vm-2) may be under evacuation.",
-            "openstack server migration list --server i-2",
-        ),
-        (
-            "Instance i-3 (vm-3) may be under evacuation.",
-            "openstack server migration list --server i-3",
-        ),
-        (
-            "Instance i-1 (vm-1) may be locked by this recovery.",
-            "openstack server unlock i-1",
-        ),
-        (
-            "Instance i-2 (vm-2) may be locked by this recovery.",
-            "openstack server unlock i-2",
-        ),
-        (
-            "nova-compute on compute1 was disabled.",
-            "openstack compute service set --enable compute1 nova-compute",
-        ),
-        (
-            "Host compute1 is on maintenance: no failure of it is taken in.",
-            f"{update} compute1 --on_maintenance False",
-        ),
-        ("Host compute1 was a reserved host.", f"{update} compute1 --reserved True"),
-        (
-            "Host spare1 was a reserved host and was taken for this recovery.",
-            f"{update} spare1 --reserved True",
-        ),
+    assert left == [
+        Leftover(Kind.EVACUATION, "compute1", segment, "i-2", "vm-2"),
+        Leftover(Kind.EVACUATION, "compute1", segment, "i-3", "vm-3"),
+        Leftover(Kind.LOCK, "compute1", segment, "i-1", "vm-1"),
+        Leftover(Kind.LOCK, "compute1", segment, "i-2", "vm-2"),
+        Leftover(Kind.SERVICE_DISABLED, "compute1", segment),
+        Leftover(Kind.MAINTENANCE, "compute1", segment),
+        Leftover(Kind.WAS_RESERVED, "compute1", segment),
+        Leftover(Kind.RESERVED_TAKEN, "spare1", segment),
     ]
     # also for who was not there: the API shows the message
     assert read(db, row.uuid).message == ("Abandoned by alice: because. Still locked: i-1, i-2.")
@@ -290,14 +269,15 @@ def host_of(db: Database, name: str) -> Host:
         return session.scalars(sa.select(Host).where(Host.name == name)).one()
 
 
-def test_what_was_mended_is_not_told_any_more(db: Database) -> None:
+def test_what_was_cleaned_up_is_no_longer_listed(db: Database) -> None:
     row, _ = half_done(db)
     interventions.abandon(db, row.uuid, "alice", "because")
     with db.write() as session:
         session.execute(sa.update(Host).values(on_maintenance=False, maintenance_by=None))
         session.execute(sa.update(Host).values(reserved=True))
-    told_now = [one.what for one in interventions.leftovers(db, row.uuid)]
-    assert not [what for what in told_now if re.search("maintenance|compute1 was a res", what)]
+    kinds = {each.kind for each in interventions.leftovers(db, row.uuid)}
+    assert not kinds & {Kind.MAINTENANCE, Kind.WAS_RESERVED}
+    assert Kind.SERVICE_DISABLED in kinds
 
 
 # --------------------------------------------------------------------- list

@@ -15,15 +15,15 @@ from oslo_config import cfg
 from hacore.db import claims, purge, services
 from hacore.db.engine import Database
 from hacore.db.models import Service
-from hacore.db.services import Presence
+from hacore.heartbeat import Heartbeat
 from tests import factories
 
 
-def age(db: Database, presence: Presence, seconds: float) -> None:
+def age(db: Database, heartbeat: Heartbeat, seconds: float) -> None:
     """Let the process have been seen so long ago, and not since."""
     ago = datetime.timedelta(seconds=seconds)
     with db.write() as session:
-        row = session.scalars(sa.select(Service).where(Service.name == presence.name)).one()
+        row = session.scalars(sa.select(Service).where(Service.name == heartbeat.name)).one()
         row.created_at -= ago
         assert row.updated_at is not None
         row.updated_at -= ago
@@ -35,11 +35,11 @@ def seen(db: Database) -> list[tuple[str, str, bool]]:
 
 
 def test_a_process_is_listed_from_its_first_heartbeat_on(db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
     assert seen(db) == []
-    presence.beat()
+    heartbeat.beat()
     (row,) = services.list_(db)
-    assert (row.name, row.binary, row.host) == (presence.name, "hacore-engine", "controller1")
+    assert (row.name, row.binary, row.host) == (heartbeat.name, "hacore-engine", "controller1")
     assert (row.pid, row.version) == (os.getpid(), importlib.metadata.version("hacore"))
     assert row.since == row.seen
     assert row.alive
@@ -47,29 +47,29 @@ def test_a_process_is_listed_from_its_first_heartbeat_on(db: Database) -> None:
 
 
 def test_a_heartbeat_moves_what_was_last_seen_and_not_since_when(db: Database) -> None:
-    presence = Presence(db, "hacore-api", "controller1", 60)
-    presence.beat()
-    age(db, presence, 50)
+    heartbeat = Heartbeat(db, "hacore-api", "controller1", 60)
+    heartbeat.beat()
+    age(db, heartbeat, 50)
     (before,) = services.list_(db)
-    presence.beat()
+    heartbeat.beat()
     (after,) = services.list_(db)
     assert after.since == before.since
     assert (after.seen - before.seen).total_seconds() >= 50
 
 
 def test_who_is_not_seen_for_long_enough_is_dead(db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
-    age(db, presence, 55)
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
+    age(db, heartbeat, 55)
     assert seen(db) == [("hacore-engine", "controller1", True)]
-    age(db, presence, 10)
+    age(db, heartbeat, 10)
     assert seen(db) == [("hacore-engine", "controller1", False)]
-    presence.beat()
+    heartbeat.beat()
     assert seen(db) == [("hacore-engine", "controller1", True)]
 
 
 def test_who_ends_is_gone_and_does_not_come_back(db: Database) -> None:
-    first, second = (Presence(db, "hacore-api", host, 60) for host in ("a", "b"))
+    first, second = (Heartbeat(db, "hacore-api", host, 60) for host in ("a", "b"))
     first.beat()
     second.beat()
     first.end()
@@ -78,19 +78,19 @@ def test_who_ends_is_gone_and_does_not_come_back(db: Database) -> None:
 
 
 def test_one_that_takes_the_place_of_a_dead_one_removes_it(db: Database) -> None:
-    dead = Presence(db, "hacore-engine", "controller1", 60)
+    dead = Heartbeat(db, "hacore-engine", "controller1", 60)
     others = [
-        Presence(db, "hacore-engine", "controller2", 60),
-        Presence(db, "hacore-api", "controller1", 60),
+        Heartbeat(db, "hacore-engine", "controller2", 60),
+        Heartbeat(db, "hacore-api", "controller1", 60),
     ]
-    for presence in (dead, *others):
-        presence.beat()
-        age(db, presence, 30)
-    restarted = Presence(db, "hacore-engine", "controller1", 60)
+    for heartbeat in (dead, *others):
+        heartbeat.beat()
+        age(db, heartbeat, 30)
+    restarted = Heartbeat(db, "hacore-engine", "controller1", 60)
     restarted.beat()
     assert len(seen(db)) == 4  # it may live yet
-    for presence in (dead, *others):
-        age(db, presence, 60)
+    for heartbeat in (dead, *others):
+        age(db, heartbeat, 60)
     restarted.beat()
     assert seen(db) == [
         ("hacore-api", "controller1", False),
@@ -100,7 +100,7 @@ def test_one_that_takes_the_place_of_a_dead_one_removes_it(db: Database) -> None
 
 
 def test_one_that_dies_beside_an_older_one_stays_as_dead(db: Database) -> None:
-    older, younger = (Presence(db, "hacore-engine", "controller1", 60) for _ in range(2))
+    older, younger = (Heartbeat(db, "hacore-engine", "controller1", 60) for _ in range(2))
     older.beat()
     age(db, older, 100)
     older.beat()
@@ -111,12 +111,12 @@ def test_one_that_dies_beside_an_older_one_stays_as_dead(db: Database) -> None:
 
 
 def test_an_engine_is_listed_with_what_it_holds(db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
     first, second = (factories.host(db, name) for name in ("compute1", "compute2"))
     held = factories.notification(db, first)
     factories.notification(db, second)
-    assert claims.claim(db, presence.name, 60, 86400) is not None
+    assert claims.claim(db, heartbeat.name, 60, 86400) is not None
     assert claims.claim(db, "another", 60, 86400) is not None
     (row,) = services.list_(db)
     assert [(one.notification_uuid, one.type, one.host) for one in row.holding] == [
@@ -125,10 +125,10 @@ def test_an_engine_is_listed_with_what_it_holds(db: Database) -> None:
 
 
 def test_a_claim_whose_lease_has_ended_is_not_held(db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
     factories.notification(db, factories.host(db))
-    assert claims.claim(db, presence.name, -1, 86400) is not None
+    assert claims.claim(db, heartbeat.name, -1, 86400) is not None
     assert [row.holding for row in services.list_(db)] == [()]
 
 
@@ -136,20 +136,20 @@ def test_a_database_that_is_away_harms_nobody(
     conf: cfg.ConfigOpts, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     conf.set_override("connection", f"sqlite:///{tmp_path}/no/such/folder/x", group="database")
-    presence = Presence(Database(conf.database), "hacore-engine", "controller1", 60)
-    presence.beat()
-    presence.beat()
-    presence.end()
+    heartbeat = Heartbeat(Database(conf.database), "hacore-engine", "controller1", 60)
+    heartbeat.beat()
+    heartbeat.beat()
+    heartbeat.end()
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "this process is not seen in the list of services",
-        "this process stays in the list of services as dead",
+        "Failed to update the service heartbeat",
+        "Failed to remove this process from the list of services",
     ]
 
 
 def test_purge_removes_only_the_long_dead(db: Database) -> None:
-    dead, lately, alive = (Presence(db, "hacore-engine", host, 60) for host in "abc")
-    for presence in (dead, lately, alive):
-        presence.beat()
+    dead, lately, alive = (Heartbeat(db, "hacore-engine", host, 60) for host in "abc")
+    for heartbeat in (dead, lately, alive):
+        heartbeat.beat()
     age(db, dead, 86400 * 31)
     age(db, lately, 86400 * 29)
     assert purge.purge(db, 30)["services"] == 1
@@ -162,14 +162,15 @@ def killed_engine(conf: cfg.ConfigOpts) -> str:
         "import os, sys, time\n"
         "from oslo_config import cfg\n"
         "from hacore import conf as hacore_conf\n"
-        "from hacore.db import claims, services\n"
+        "from hacore.db import claims\n"
         "from hacore.db.engine import Database\n"
+        "from hacore.heartbeat import Heartbeat\n"
         "conf = cfg.ConfigOpts()\n"
         "hacore_conf.register(conf)\n"
         "conf([], default_config_files=[], default_config_dirs=[])\n"
         "conf.set_override('connection', sys.argv[1], 'database')\n"
         "db = Database(conf.database)\n"
-        "me = services.Presence(db, 'hacore-engine', 'controller1', 60)\n"
+        "me = Heartbeat(db, 'hacore-engine', 'controller1', 60)\n"
         "me.beat()\n"
         "assert claims.claim(db, me.name, 60, 86400)\n"
         "print(me.name, flush=True)\n"
@@ -217,19 +218,19 @@ def test_who_is_not_proved_dead_keeps_its_claims(
 
 def test_a_living_engine_of_this_machine_keeps_its_claims(db: Database) -> None:
     factories.notification(db, factories.host(db))
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
-    assert claims.claim(db, presence.name, 60, 86400) is not None
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
+    assert claims.claim(db, heartbeat.name, 60, 86400) is not None
     assert services.release_claims_of_the_dead(db, "hacore-engine") == []
     assert claims.claim(db, "another", 60, 86400) is None
 
 
 def test_a_pid_that_is_used_again_is_not_the_process_that_had_it(db: Database) -> None:
     factories.notification(db, factories.host(db))
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
-    assert claims.claim(db, presence.name, 60, 86400) is not None
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
+    assert claims.claim(db, heartbeat.name, 60, 86400) is not None
     with db.write() as session:  # this pid, and started earlier
         session.execute(sa.update(Service).values(pid_started=Service.pid_started - 1))
-    assert services.release_claims_of_the_dead(db, "hacore-engine") == [presence.name]
+    assert services.release_claims_of_the_dead(db, "hacore-engine") == [heartbeat.name]
     assert claims.claim(db, "another", 60, 86400) is not None

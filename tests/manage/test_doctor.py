@@ -82,11 +82,11 @@ def test_the_database_is_away(operator: Operator) -> None:
     result, detail = found["database"]
     assert result == "wrong"
     assert re.fullmatch(
-        r"The database is away: .*Can't connect to MySQL server on '127\.0\.0\.1' .*; check "
+        r"The database is unavailable: .*Can't connect to MySQL server on '127\.0\.0\.1' .*; check "
         r"\[database\] connection, and the database server\.",
         detail,
     )
-    assert found["hosts"] == ("not checked", "The database has to be mended first.")
+    assert found["hosts"] == ("not checked", "Fix the database first.")
     assert found["nova"][0] == "ok"
 
 
@@ -106,7 +106,7 @@ def test_the_broker_is_away(operator: Operator) -> None:
     assert re.fullmatch(
         r"The message bus is unavailable: \[Errno 111\] [\w ]+; check \[DEFAULT\] transport_url "
         r"\(user, password, host, port, virtual host\) and the broker\. Until then recoveries "
-        r"begin up to 5 s late\.",
+        r"start up to 5 s later\.",
         found["message bus"],
     )
 
@@ -188,7 +188,7 @@ def test_keystone_is_away(operator: Operator) -> None:
     operator.change(nova={"auth_url": url})
     (detail,) = wrongs(operator).values()
     assert re.fullmatch(
-        rf"Keystone does not answer: Unable to establish connection to {url}\S*: \[Errno 111\] "
+        rf"Keystone is unavailable: Unable to establish connection to {url}\S*: \[Errno 111\] "
         r"[\w ]+; check \[nova\] auth_url and Keystone\.",
         detail,
     )
@@ -208,7 +208,7 @@ def test_the_region_is_wrong(operator: Operator) -> None:
 def test_nova_is_away(operator: Operator) -> None:
     operator.cloud.faults(calls=[{"service": "compute", "status": 503}])
     (detail,) = wrongs(operator).values()
-    assert re.fullmatch(r"Nova does not answer: .*; check that nova-api runs\.", detail)
+    assert re.fullmatch(r"Nova is unavailable: .*; check that nova-api runs\.", detail)
 
 
 def test_the_microversion_is_too_old(operator: Operator, old_login: dict[str, str]) -> None:
@@ -325,7 +325,7 @@ def test_a_server_that_is_in_use_is_left_alone(
     body = {"count": 1, "states": states}
     server = operator.cloud.control("POST", "servers", body)["ids"][0]
     assert wrongs(operator, "--instance", server) == {
-        ACTIONS: f"Server {server} {what}; offer one that is active, without a task and not locked."
+        ACTIONS: f"Server {server} {what}; name one that is active, without a task and not locked."
     }
 
 
@@ -333,7 +333,7 @@ def test_a_server_that_is_none(operator: Operator) -> None:
     nobody = str(uuid.uuid4())
     (detail,) = wrongs(operator, "--instance", nobody).values()
     assert detail.startswith(f"Failed to read instance {nobody}: ")
-    assert detail.endswith("; --instance is the uuid of a server.")
+    assert detail.endswith("; --instance must be the UUID of a server.")
 
 
 # -------------------------------------------------------------- names, clocks
@@ -344,9 +344,9 @@ def test_a_host_is_registered_under_a_wrong_name(operator: Operator, db: Databas
     for name in ("compute2", "compute1.example.org"):
         factories.host(db, name, segment_uuid=segment.uuid)
     assert wrongs(operator) == {
-        "hosts": "Host compute1.example.org of segment rack1 is no compute service of Nova, so "
-        "that nothing can be evacuated from it; is compute1 meant? 'openstack segment host update "
-        f"{segment.uuid} compute1.example.org --name compute1'."
+        "hosts": "Host compute1.example.org of segment rack1 is not a compute service of Nova, so "
+        "nothing can be evacuated from it; if compute1 is meant, run 'openstack segment host "
+        f"update {segment.uuid} compute1.example.org --name compute1'."
     }
 
 
@@ -355,8 +355,8 @@ def test_a_host_is_registered_that_resembles_none(operator: Operator, db: Databa
     factories.host(db, "db-7", segment_uuid=segment.uuid)
     (detail,) = wrongs(operator).values()
     assert detail == (
-        "Host db-7 of segment rack1 is no compute service of Nova, so that nothing can be "
-        "evacuated from it; register it by its name in 'openstack compute service list'."
+        "Host db-7 of segment rack1 is not a compute service of Nova, so nothing can be "
+        "evacuated from it; register it under its name in 'openstack compute service list'."
     )
 
 
@@ -366,8 +366,8 @@ def test_the_clock_of_the_cloud_is_wrong(operator: Operator, ahead_s: float, wor
     for check, whose in {"clock: Keystone": "Keystone", "clock: Nova": "Nova's API"}.items():
         detail = wrongs(operator)[check]
         assert re.sub(r"\d+", lambda n: str(round(int(n[0]), -1)), detail) == (
-            f"The clock of {whose} is {words} this machine's; have both follow the same time "
-            "servers (chronyc tracking)."
+            f"The clock of {whose} is {words} this machine's; synchronize both with the same "
+            "time servers (chronyc tracking)."
         )
 
 
@@ -384,6 +384,6 @@ def test_this_machine_is_behind_the_database(db: Database, conf: cfg.ConfigOpts)
     finding = next(one for one in findings if one.check == "clock: database")
     assert finding == wrong(
         "clock: database",
-        "The clock of the database is 180 s ahead of this machine's; have both follow the same "
-        "time servers (chronyc tracking).",
+        "The clock of the database is 180 s ahead of this machine's; synchronize both with the "
+        "same time servers (chronyc tracking).",
     )

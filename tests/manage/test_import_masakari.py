@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage import-masakari, as it is typed; tests/db/test_masakari.py has what it does."""
+"""hacore-manage import-masakari, as it is typed; tests/masakari shows what it does."""
 
 import pathlib
 import sqlite3
@@ -52,11 +52,11 @@ def test_what_is_refused_is_listed(operator: Operator, source: pathlib.Path, db:
     assert ended.output.splitlines()[0] == "segments: 2 would be imported, 1 refused"
     first, second, last = ended.error.splitlines()
     assert first.startswith("refused: Segment 'given up' (")
-    assert first.endswith(f"its name is that of {here.uuid} here: rename one of them.")
+    assert first.endswith(f"its name is already used by {here.uuid}: rename one of them.")
     assert second.startswith("refused: Notification ")
     assert last == (
-        "hacore-manage: Nothing was imported, for 2 rows of Masakari's cannot be taken; mend them "
-        "there, or let --skip-refused leave them out."
+        "hacore-manage: Nothing imported: 2 invalid rows; fix them in Masakari, or leave them "
+        "out with --skip-refused."
     )
     rest = operator.run(*command, "--skip-refused")
     assert rest.status == 0
@@ -66,6 +66,6 @@ def test_what_is_refused_is_listed(operator: Operator, source: pathlib.Path, db:
 
 def test_a_source_that_is_none(operator: Operator, tmp_path: pathlib.Path) -> None:
     assert operator.is_told("import-masakari", "--from", f"sqlite:///{tmp_path}/no.sqlite") == (
-        f"--from sqlite:///{tmp_path}/no.sqlite cannot be read: unable to open database file; "
+        f"Failed to read --from sqlite:///{tmp_path}/no.sqlite: unable to open database file; "
         "check the URL and the database server."
     )

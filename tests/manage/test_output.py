@@ -55,7 +55,7 @@ def test_json_keeps_the_types(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_tables_have_their_names(capsys: pytest.CaptureFixture[str]) -> None:
-    parts = {"recovery": {"retry_at": AT, "payload": {"event": "STOPPED"}}, "left_behind": []}
+    parts = {"recovery": {"retry_at": AT, "payload": {"event": "STOPPED"}}, "to_clean_up": []}
     output.show_all("table", parts)
     assert lines(capsys) == [
         "Recovery",
@@ -65,8 +65,8 @@ def test_many_tables_have_their_names(capsys: pytest.CaptureFixture[str]) -> Non
         "| Retry at | 2026-11-21 12:30:05  |",
         '| Payload  | {"event": "STOPPED"} |',
         "+----------+----------------------+",
-        "Left behind",
+        "To clean up",
         "none",
     ]
     output.show_all("json", parts)
-    assert json.loads(capsys.readouterr().out)["left_behind"] == []
+    assert json.loads(capsys.readouterr().out)["to_clean_up"] == []

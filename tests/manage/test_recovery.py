@@ -11,7 +11,7 @@ import requests
 from hacore.db import claims, moves, recoveries
 from hacore.db.engine import Database
 from hacore.db.models import Notification
-from hacore.db.services import Presence
+from hacore.heartbeat import Heartbeat
 from hacore.states import MoveStatus
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -48,7 +48,7 @@ def test_the_list_shows_and_filters(operator: Operator, db: Database) -> None:
         "type": "COMPUTE_HOST",
         "host": "compute1",
         "status": "failed",
-        "attempts": 1,
+        "failed_attempts": 1,
         "owner": None,
         "message": "It failed. Given up after 1 attempt.",
     }
@@ -64,6 +64,22 @@ def test_the_list_shows_and_filters(operator: Operator, db: Database) -> None:
     assert f"| {broken.uuid} | COMPUTE_HOST | compute1 | failed | " in table
 
 
+def test_rolling_restarts_are_no_attempts(operator: Operator, db: Database) -> None:
+    """Each stopping engine hands its claim over; none of that is an attempt that failed."""
+    row = factories.notification(db, factories.host(db))
+    for number in range(4):
+        taken = claim(db, f"controller{number}:1:abc")
+        claims.release(db, taken, "the engine stops")
+    assert taken.number == 4
+    assert operator.finds("recovery", "list")[0]["failed_attempts"] == 0
+    claims.finish(db, claim(db), Status.ERROR, "It failed.", failed=True, retry_after_s=0)
+    (listed,) = operator.finds("recovery", "list")
+    assert (listed["failed_attempts"], listed["message"]) == (1, "It failed.")
+    shown = operator.finds("recovery", "show", row.uuid)
+    assert shown["recovery"]["failed_attempts"] == 1
+    assert {line["claim"] for line in shown["history"]} == {1, 2, 3, 4, 5}
+
+
 def test_the_whole_story_of_a_recovery_under_way(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db), request_id="req-1")
     taken = claim(db)
@@ -73,44 +89,44 @@ def test_the_whole_story_of_a_recovery_under_way(operator: Operator, db: Databas
     moves.begin(db, taken, move)
     moves.end(db, taken, move, MoveStatus.FAILED, step="evacuate", message="No host.", progress=0.5)
     story = operator.finds("recovery", "show", row.uuid)
-    assert list(story) == ["recovery", "steps", "moves", "events"]
+    assert list(story) == ["recovery", "steps", "moves", "history"]
     facts = story["recovery"]
     assert re.fullmatch(r"[1-6]?\d s left", facts.pop("lease"))
     assert {
         "status": "running",
         "owner": "controller1:4711:abc",
-        "attempts": 1,
+        "failed_attempts": 0,
         "host": "compute1",
         "payload": factories.STOPPED,
         "request_id": "req-1",
         "retry_at": None,
     }.items() <= facts.items()
     (step,) = story["steps"]
-    assert (step["attempt"], step["step"], step["state"], step["progress"]) == (
+    assert (step["claim"], step["step"], step["state"], step["progress"]) == (
         1, "evacuate", "RUNNING", 0.5
     )  # fmt: skip
     (shown,) = story["moves"]
     assert (shown["instance"], shown["status"], shown["locked"], shown["message"]) == (
         "i-1", "failed", True, "No host."
     )  # fmt: skip
-    assert [event["message"] for event in story["events"]] == [
+    assert [event["message"] for event in story["history"]] == [
         "Claimed by controller1:4711:abc (claim 1).", None, "Instance i-1: No host."
     ]  # fmt: skip
-    assert all(TIME.fullmatch(event["time"]) for event in story["events"])
+    assert all(TIME.fullmatch(event["time"]) for event in story["history"])
     table = operator.says("recovery", "show", row.uuid)
     headings = [line for line in table.splitlines() if line[0] not in "+|"]
-    assert headings == ["Recovery", "Steps", "Moves", "Events"]
+    assert headings == ["Recovery", "Steps", "Moves", "History"]
 
 
 def test_one_whose_engine_died_says_so(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     recoveries.begin_maintenance(db, claim(db, lease_s=-5))
     story = operator.finds("recovery", "show", row.uuid)
-    assert re.fullmatch(r"ended \d+ s ago; due for the next engine", story["recovery"]["lease"])
-    assert story["left_behind"] == [
+    assert re.fullmatch(r"expired \d+ s ago; due for the next engine", story["recovery"]["lease"])
+    assert story["to_clean_up"] == [
         {
-            "what": "Host compute1 is on maintenance: no failure of it is taken in.",
-            "to_undo_it": f"openstack segment host update {row.segment_uuid} compute1 "
+            "what": "Host compute1 is on maintenance: notifications for it are rejected.",
+            "command": f"openstack segment host update {row.segment_uuid} compute1 "
             "--on_maintenance False",
         }
     ]
@@ -128,17 +144,17 @@ def test_one_that_does_not_exist(operator: Operator, verb: str) -> None:
 def test_retry_in_one_sentence_each(operator: Operator, db: Database) -> None:
     row = given_up(db)
     assert operator.says("recovery", "retry", row.uuid) == (
-        f"Notification {row.uuid} is due now; an engine takes it within 5 s if it has room.\n"
+        f"Notification {row.uuid} is due now; an engine with free capacity claims it within 5 s.\n"
     )
     (shown,) = operator.finds("recovery", "list")
-    assert shown["message"].startswith(f"To be tried again: {getpass.getuser()} wants it. ")
+    assert shown["message"].startswith(f"Retry requested by {getpass.getuser()}. Before: ")
     claim(db)
     assert operator.is_told("recovery", "retry", row.uuid).startswith(
-        f"Notification {row.uuid} is being worked on by controller1:4711:abc (its lease runs until"
+        f"Notification {row.uuid} is claimed by controller1:4711:abc (lease until "
     )
 
 
-def test_abandon_tells_what_is_left(operator: Operator, db: Database) -> None:
+def test_abandon_lists_what_must_be_cleaned_up(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     taken = claim(db)
     recoveries.mark_service_disabled(db, taken, True)
@@ -146,11 +162,11 @@ def test_abandon_tells_what_is_left(operator: Operator, db: Database) -> None:
     move.locked = True
     moves.begin(db, taken, move)
     arguments = ("recovery", "abandon", "--by", "alice", "--reason", "the host\nwas sold", row.uuid)
-    assert "is being worked on" in operator.is_told(*arguments)
+    assert "is claimed by" in operator.is_told(*arguments)
     claims.release(db, taken, "the engine stops")
     assert operator.says(*arguments) == (
-        f"Notification {row.uuid} is failed now.\n"
-        "What its recovery left, and how to undo it once that is right:\n"
+        f"Notification {row.uuid} is now failed.\n"
+        "To be cleaned up; check each item before you run its command:\n"
         "* Instance i-1 (vm-1) may be under evacuation.\n"
         "      openstack server migration list --server i-1\n"
         "* Instance i-1 (vm-1) may be locked by this recovery.\n"
@@ -169,7 +185,7 @@ def test_abandon_wants_a_reason(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     ended = operator.run("recovery", "abandon", row.uuid, "--reason", " ")
     assert ended.status == 2
-    assert ended.error.endswith("error: argument --reason: it says nothing\n")
+    assert ended.error.endswith("error: argument --reason: must not be empty\n")
     assert operator.finds("recovery", "list")[0]["status"] == "new"
 
 
@@ -250,10 +266,10 @@ def test_an_api_is_listed_while_it_runs(operator: Operator, how: str) -> None:
 
 
 def test_the_table_of_services(operator: Operator, db: Database) -> None:
-    presence = Presence(db, "hacore-engine", "controller1", 60)
-    presence.beat()
+    heartbeat = Heartbeat(db, "hacore-engine", "controller1", 60)
+    heartbeat.beat()
     factories.notification(db, factories.host(db))
-    taken = claim(db, presence.name)
+    taken = claim(db, heartbeat.name)
     table = operator.says("service", "list")
     assert "| Binary        | Host        | Pid " in table
     assert f"| {taken.uuid} (COMPUTE_HOST of compute1) |" in table

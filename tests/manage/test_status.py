@@ -83,19 +83,19 @@ def test_a_value_is_not_allowed_any_more(operator: Operator) -> None:
         (
             "DEFAULT",
             "claim_leese",
-            "[DEFAULT] claim_leese is no option and has no effect; remove it from {file}, or "
+            "[DEFAULT] claim_leese is not an option and has no effect; remove it from {file}, or "
             "correct its name.",
         ),
         (
             "host_failure",
             "ignore-instances-in-error-stat",
-            "[host_failure] ignore_instances_in_error_stat is no option and has no effect; remove "
-            "it from {file}, or correct its name.",
+            "[host_failure] ignore_instances_in_error_stat is not an option and has no effect; "
+            "remove it from {file}, or correct its name.",
         ),
         (
             "DEFAULT",
             "rpc_thread_pool_size",
-            "[DEFAULT] rpc_thread_pool_size is called [DEFAULT] executor_thread_pool_size now; "
+            "[DEFAULT] rpc_thread_pool_size is now called [DEFAULT] executor_thread_pool_size; "
             "rename it in {file}.",
         ),
     ],
@@ -120,7 +120,8 @@ def test_without_a_configuration_it_cannot_check(operator: Operator) -> None:
     )
     assert (ended.status, ended.error) == (
         255,
-        f"hacore-status: There is no configuration file {file}; --config-file names another.\n",
+        f"hacore-status: Configuration file {file} not found; create it, or name another with "
+        "--config-file.\n",
     )
 
 

@@ -128,8 +128,8 @@ def test_what_cannot_start_ends(tmp_path: pathlib.Path) -> None:
     daemon = Daemon("broken", [sys.executable, "-c", BROKEN], tmp_path / "broken.log")
     wait_for("the daemon to end", lambda: not daemon.is_running(), 60)
     assert daemon.end() == 1
-    said = re.findall(r"^could not start: .*$", daemon.text(), re.MULTILINE)
-    assert said == ["could not start: it is broken"]
+    said = re.findall(r"^failed to start: .*$", daemon.text(), re.MULTILINE)
+    assert said == ["failed to start: it is broken"]
 
 
 def analyze(unit: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:

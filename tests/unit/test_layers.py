@@ -33,9 +33,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conf": _BOTTOM,
     **{door: _COUNTING | {"conf"} for door in _DOORS},
     "policies": _BOTTOM | {"conf"},
-    "engine": _COUNTING | _DOORS | {"conf"},
+    "heartbeat": {"clock", "db", "errors", "processes"},
+    "monitoring": {"conf", "db", "errors", "metrics"},
+    "engine": _COUNTING | _DOORS | {"conf", "heartbeat"},
     "tasks": _COUNTING | _DOORS | {"conf", "engine"},  # the engine finds them by entry points
-    "api": _COUNTING | _DOORS | {"conf", "policies"},
+    "api": _COUNTING | _DOORS | {"conf", "heartbeat", "policies"},
+    "masakari": _BOTTOM | {"conf", "db"},
 }
 MAY_IMPORT["db"] |= {"processes"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
@@ -70,8 +73,10 @@ RESERVED = (
     ),
     Reserved(
         frozenset({"sqlalchemy", "alembic", "oslo_db"}),
-        frozenset({"db"}),
-        "only hacore.db speaks to the database (hacore.conf may import oslo_db.options)",
+        # hacore.masakari: the source of an import is Masakari's database, with its own tables
+        frozenset({"db", "masakari"}),
+        "only hacore.db speaks to the database, and hacore.masakari to Masakari's "
+        "(hacore.conf may import oslo_db.options)",
         (("hacore.conf", "oslo_db.options"),),
     ),
     Reserved(
@@ -183,7 +188,7 @@ def test_layers() -> None:
     assert problems(ROOT) == []
 
 
-ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states"
+ENGINE_MAY = "clock, conf, db, errors, events, heartbeat, metrics, nova, rpc, states"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +210,8 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states"
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, metrics, nova, policies, rpc, states.",
+            "itself and clock, conf, db, errors, events, heartbeat, metrics, nova, policies, rpc, "
+            "states.",
         ),
         (
             "db.segments",
@@ -241,13 +247,13 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states"
             "api.hosts",
             "import sqlalchemy.orm as orm\n",
             "hacore.api.hosts (line 1) imports sqlalchemy.orm: only hacore.db speaks to the "
-            "database (hacore.conf may import oslo_db.options).",
+            "database, and hacore.masakari to Masakari's (hacore.conf may import oslo_db.options).",
         ),
         (
             "conf",
             "from oslo_db import exception\n",
             "hacore.conf (line 1) imports oslo_db.exception: only hacore.db speaks to the "
-            "database (hacore.conf may import oslo_db.options).",
+            "database, and hacore.masakari to Masakari's (hacore.conf may import oslo_db.options).",
         ),
         (
             "tasks.host",
@@ -292,6 +298,12 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states"
             "global configuration.",
         ),
         (
+            "masakari.rows",
+            "from hacore.engine import flows\n",
+            "hacore.masakari.rows (line 1) imports hacore.engine.flows: masakari may import of "
+            "hacore only itself and clock, conf, db, errors, states.",
+        ),
+        (
             "helpers",
             "import os\n",
             "hacore.helpers (line 1) imports os: hacore.helpers is new; say in "
@@ -321,6 +333,7 @@ def test_a_wrong_import_is_named(
             "hacore_sandbox.cloud",
             "from hacore_sandbox import model\nfrom hacore.clock import Clock\n",
         ),
+        ("masakari.source", "import sqlalchemy as sa\nfrom hacore.db.engine import Database\n"),
         ("concurrency", "import eventlet\n"),
     ],
 )

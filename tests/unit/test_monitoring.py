@@ -13,8 +13,8 @@ from oslo_config import cfg
 from prometheus_client.mmap_dict import MmapedDict
 
 from hacore import metrics
-from hacore.cmd.monitoring import Monitoring
 from hacore.errors import ConfigError
+from hacore.monitoring import Monitoring
 from tests.e2e.daemons import Daemon, wait_for
 from tests.scrapes import Scrape
 from tests.servers import free_port
@@ -144,7 +144,9 @@ def test_any_process_answers_for_all_of_gunicorn(
     served = int(str(configuration["metrics"]["api_port"]))
     labels = {"method": "GET", "route": "/v1/segments", "status": "200"}
     try:
-        wait_for("two processes", lambda: daemon.text().count("metrics are at") == 2, 60)
+        wait_for(
+            "two processes", lambda: daemon.text().count("Metrics endpoint listens on") == 2, 60
+        )
         for _ in range(200):
             client = Client(port)  # a connection of its own: the kernel chooses who answers
             assert client.get("/segments").ok
@@ -180,7 +182,7 @@ def test_a_folder_that_is_none_is_refused(
     with pytest.raises(ConfigError) as refused:
         Monitoring(conf, "api_port", one_of_many=True)
     assert str(refused.value) == (
-        f"PROMETHEUS_MULTIPROC_DIR is '{tmp_path}/nowhere', which is no folder that hacore may "
+        f"PROMETHEUS_MULTIPROC_DIR is '{tmp_path}/nowhere', which is not a folder that hacore can "
         "write to; make it, empty, before hacore starts."
     )
 
@@ -212,7 +214,7 @@ def test_a_port_that_is_taken_is_named(conf: cfg.ConfigOpts, address: str) -> No
             metrics.Endpoint(address, port, lambda: 0.0).start()
     assert str(refused.value) == (
         f"Cannot serve metrics on {address} port {port}: Address already in use; change "
-        "[metrics] listen or engine_port, or end what listens there."
+        "[metrics] listen or engine_port, or stop the process using that port."
     )
     assert str(late.value) == (
         f"Cannot serve metrics on {address} port {port}: Address already in use; change "

@@ -117,15 +117,15 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-engine",
             {"DEFAULT": {"log_file": "/nowhere/hacore.log"}},
-            "The log cannot be written: …; correct [DEFAULT] log_file, log_dir or "
+            "Failed to open the log: …; correct [DEFAULT] log_file, log_dir or "
             "log_config_append in {conf}.",
             id="log in no folder",
         ),
         pytest.param(
             "hacore-api",
             {"DEFAULT": {"transport_url": "rabit://localhost"}},
-            "Option [DEFAULT] transport_url is wrong: Failed to load transport driver …; it "
-            "is like rabbit://user:password@host.",
+            "Option [DEFAULT] transport_url is wrong: Failed to load transport driver …; "
+            "expected, for example, rabbit://user:password@host.",
             id="unknown message bus",
         ),
         pytest.param(
@@ -138,7 +138,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-api",
             {"database": {"connection": "mysql+pymysql://root@127.0.0.1:{nothing}/hacore"}},
-            "The database is away: …Can't connect to MySQL server on '127.0.0.1' …; check "
+            "The database is unavailable: …Can't connect to MySQL server on '127.0.0.1' …; check "
             "[database] connection, and the database server.",
             id="MariaDB away",
         ),
@@ -158,7 +158,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-standalone",
             {"DEFAULT": {"state_path": "/nowhere"}, "database": {"connection": None}},
-            "There is no folder /nowhere for the database; create it or set [DEFAULT] state_path.",
+            "Folder /nowhere for the database not found; create it, or set [DEFAULT] state_path.",
             id="no folder for the database",
         ),
         pytest.param(
@@ -179,7 +179,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
             "hacore-engine",
             {FLOWS: {"instance_failure_recovery_tasks": "stop_instance_task"}},
             f"Option [{FLOWS}] instance_failure_recovery_tasks is wrong: 'stop_instance_task' is "
-            "not like pre:['one_task'],main:['another','a_third'],post:[] (…); correct it in "
+            "not of the form pre:['a_task'],main:['another','a_third'],post:[] (…); correct it in "
             "{conf}.",
             id="no task list",
         ),
@@ -201,49 +201,49 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-engine",
             {"nova": {"auth_type": "pasword"}},
-            "Option [nova] auth_type is 'pasword'; set it to password, or another of …, and the "
+            "Option [nova] auth_type is 'pasword'; set it to password, or one of …, with the "
             "options of that login.",
             id="unknown kind of login",
         ),
         pytest.param(
             "hacore-engine",
             {"nova": {"auth_type": "v3kerberos"}},
-            "Option [nova] auth_type is 'v3kerberos', which does not load (it is not available); "
-            "install the packages that it needs, or set it to password.",
+            "Option [nova] auth_type is 'v3kerberos', which cannot be loaded (it is not "
+            "available); install the packages that it needs, or set it to password.",
             id="login lacks a package",
         ),
         pytest.param(
             "hacore-engine",
             {"nova": {"auth_url": None}},
-            "Option [nova] auth_url is not set; auth_type = password needs it.",
+            "Option [nova] auth_url is not set; auth_type = password requires it.",
             id="login incomplete",
         ),
         pytest.param(
             "hacore-engine",
             {"nova": {"valid_interfaces": "sideways"}},
-            "[nova] does not fit together: 'sideways' is not a valid value for valid_interfaces. "
-            "….",
+            "The options of [nova] contradict each other: 'sideways' is not a valid value for "
+            "valid_interfaces. ….",
             id="unknown interface",
         ),
         pytest.param(
             "hacore-engine",
             {"nova": {"password": "wrong"}},
-            "The login to Nova failed: …requires authentication…; check the login in [nova].",
+            "Failed to log in to Nova: …requires authentication…; check the login in [nova].",
             id="wrong password",
         ),
         pytest.param(
             "hacore-standalone",
             {"nova": {"auth_url": "http://127.0.0.1:{nothing}/identity/v3"}},
-            "Keystone or Nova does not answer: Unable to establish connection to "
+            "Keystone or Nova is unavailable: Unable to establish connection to "
             "http://127.0.0.1:{nothing}/identity/v3…: [Errno 111] …; check [nova] "
-            "auth_url and that both run.",
+            "auth_url and that both are running.",
             id="no Keystone",
         ),
         pytest.param(
             "hacore-engine",
             {"nova": {"region_name": "RegionTwo"}},
-            "The login to Nova failed: …endpoint for compute service in RegionTwo region not "
-            "found; check [nova] region_name and valid_interfaces against the service catalog.",
+            "Failed to log in to Nova: …endpoint for compute service in RegionTwo region not "
+            "found; check [nova] region_name and valid_interfaces against the catalogue.",
             id="unknown region",
         ),
         pytest.param(
@@ -251,21 +251,21 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
             {"api": {"listen": "0.0.0.0"}},
             "[DEFAULT] auth_strategy = noauth2 lets anybody who reaches 0.0.0.0 evacuate hosts: "
             "set [api] listen = 127.0.0.1, or auth_strategy = keystone, or [api] "
-            "allow_noauth_everywhere = true if that is wanted.",
+            "allow_noauth_everywhere = true if that is intended.",
             id="open to anybody",
         ),
         pytest.param(
             "hacore-api",
             {"DEFAULT": {"auth_strategy": "keystone"}},
-            "Option [keystone_authtoken] auth_type is not set; set it to password, or another of "
-            "…, and the options of that login.",
+            "Option [keystone_authtoken] auth_type is not set; set it to password, or one of "
+            "…, with the options of that login.",
             id="tokens that nobody can check",
         ),
         pytest.param(
             "hacore-api",
             {"oslo_policy": {"policy_file": "/nowhere/policy.yaml"}},
             "[oslo_policy] policy_file names /nowhere/policy.yaml, which does not exist; correct "
-            "/nowhere/policy.yaml ([oslo_policy] policy_file) or what is in policy_dirs.",
+            "/nowhere/policy.yaml ([oslo_policy] policy_file) or the files in policy_dirs.",
             id="no policy file",
         ),
     ],
@@ -300,7 +300,8 @@ def test_no_driver_for_postgresql(operator: Operator) -> None:
 def test_no_configuration_file(operator: Operator) -> None:
     operator.ends_with(
         "hacore-engine",
-        "hacore-engine: There is no configuration file {conf}; --config-file names another.",
+        "hacore-engine: Configuration file {conf} not found; create it, or name another with "
+        "--config-file.",
     )
 
 
@@ -308,7 +309,7 @@ def test_a_file_that_is_no_configuration(operator: Operator) -> None:
     operator.file.write_text("[DEFAULT]\nwhat is this\n")
     operator.ends_with(
         "hacore-standalone",
-        "hacore-standalone: The configuration file {conf} cannot be read: at {conf}:2, No ':' or "
+        "hacore-standalone: Failed to parse the configuration file {conf}: at {conf}:2, No ':' or "
         "'=' found in assignment: 'what is this'; correct it.",
     )
 
@@ -352,8 +353,8 @@ def test_database_of_a_newer_hacore(operator: Operator) -> None:
     operator.refused(
         "hacore-engine",
         {"database": {"connection": f"sqlite:///{path}"}},
-        f"The database has schema 9999, which this hacore does not know (its newest is {newest}); "
-        "a newer hacore made it: install that one here too.",
+        f"The database has schema 9999 of a newer version of hacore (this version knows up to "
+        f"{newest}); install the newer version on this host too.",
     )
 
 
@@ -364,7 +365,7 @@ def test_port_in_use(operator: Operator, nova: dict[str, str]) -> None:
             daemon,
             {"api": {"port": taken}},
             f"Cannot listen on 127.0.0.1 port {taken}: Address already in use; change [api] "
-            "listen or port, or end what listens there.",
+            "listen or port, or stop the process using that port.",
         )
 
 
@@ -375,7 +376,7 @@ def test_unreadable_policy(operator: Operator) -> None:
         "hacore-api",
         {"oslo_policy": {"policy_file": policy}},
         f"The policy files cannot be read: …; correct {policy} ([oslo_policy] policy_file) or "
-        "what is in policy_dirs.",
+        "the files in policy_dirs.",
     )
 
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage: what an operator does beside the REST API.
+"""hacore-manage: the commands for operators beside the REST API.
 
 One module per topic.  Each has ``register``, which adds its verbs to the
 command line; a verb's function is called with the configuration and the
@@ -22,13 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     files = [f"--config-file={name}" for name in arguments.config_file or ()]
     with launch.one_sentence("hacore-manage"):
-        # not among what the verb says: a program may read that
+        # the log goes to standard error: a program may read the output of a verb
         conf = launch.configure("hacore-manage", files, use_stderr="true")
         sys.exit(arguments.run(conf, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
-    # only now: the back end must have been selected
+    # imported here: the concurrency back end must have been selected
     from hacore.cmd.manage import (
         convert_config,
         database,
@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(
-        prog="hacore-manage", description="What an operator of hacore does beside the REST API."
+        prog="hacore-manage", description="Commands for operators of hacore beside the REST API."
     )
-    parser.add_argument("--config-file", action="append", metavar="FILE")
+    parser.add_argument("--config-file", action="append", metavar="FILE", help="may be repeated")
     topics = parser.add_subparsers(title="topics", required=True, metavar="TOPIC")
     for topic in (database, flow, service, recovery, doctor, import_masakari, convert_config):
         topic.register(topics)

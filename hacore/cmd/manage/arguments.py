@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What the modules of the topics need to describe their verbs."""
+"""How the modules of the topics declare their verbs and arguments."""
 
 import argparse
 import uuid as uuids
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-if TYPE_CHECKING:  # at run time argparse's class takes no parameter
+if TYPE_CHECKING:  # at run time argparse's class has no type parameter
     Topics = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
 
 #: A verb: returns the exit status, None for 0.
@@ -35,29 +35,29 @@ def days(text: str) -> int:
     """Read a number of days."""
     number = int(text)
     if number < 0:
-        raise argparse.ArgumentTypeError("a number of days is not negative")
+        raise argparse.ArgumentTypeError("must be 0 or more")
     return number
 
 
 def count(text: str) -> int:
-    """Read a number of things, 1 or more."""
+    """Read a number of rows, 1 or more."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("it is 1 or more")
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return number
 
 
 def uuid(text: str) -> str:
-    """Read a uuid, as it is stored."""
+    """Read a UUID; return it in the form in which it is stored."""
     try:
         return str(uuids.UUID(text))
     except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is no uuid") from exc
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid UUID") from exc
 
 
 def sentence(text: str) -> str:
-    """Read what is to be written down, on one line."""
+    """Read a text to be stored; return it on one line."""
     line = " ".join(text.split())
     if not line:
-        raise argparse.ArgumentTypeError("it says nothing")
+        raise argparse.ArgumentTypeError("must not be empty")
     return line

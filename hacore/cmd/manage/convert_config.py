@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage convert-config: a configuration of Masakari as one of hacore."""
+"""hacore-manage convert-config: converts a configuration of Masakari."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore.cmd.manage import arguments as cli
-from hacore.conf import masakari
+from hacore.masakari import config
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
@@ -21,16 +21,16 @@ def register(topics: "Topics") -> None:
         topics,
         "convert-config",
         _convert,
-        "print a configuration of Masakari as one of hacore, and on standard error what is not "
-        "carried over and why",
+        "convert a configuration of Masakari and print it; options that are not converted are "
+        "listed on standard error, with the reason",
     )
     verb.add_argument(
-        "file", nargs="+", help="masakari.conf, and the file of task lists where there is one"
+        "file", nargs="+", help="masakari.conf, and the file with the task lists, if any"
     )
 
 
 def _convert(_conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
-    converted = masakari.convert(masakari.read(arguments.file), hacore_conf.list_opts())
+    converted = config.convert(config.read(arguments.file), hacore_conf.list_opts())
     sys.stdout.write(converted.text())
     for option, reason in converted.left_out:
-        sys.stderr.write(f"not carried over: {option}: {reason}.\n")
+        sys.stderr.write(f"not converted: {option}: {reason}.\n")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage db: its tables, and what is removed from them."""
+"""hacore-manage db: schema and purge."""
 
 import argparse
 import sys
@@ -18,14 +18,23 @@ if TYPE_CHECKING:
 def register(topics: "Topics") -> None:
     """Add ``db sync|version|purge``."""
     verbs = cli.add_topic(topics, "db", "the database")
-    verb = cli.add_verb(verbs, "sync", _sync, "bring it to the schema of this version")
+    verb = cli.add_verb(verbs, "sync", _sync, "upgrade the schema to this version")
     verb.add_argument(
-        "--expand", action="store_true", help="only add, so that an older version may go on"
+        "--expand",
+        action="store_true",
+        help="only add to the schema, so that an older version can still run",
     )
-    cli.add_verb(verbs, "version", _version, "print its schema and the one needed")
-    verb = cli.add_verb(verbs, "purge", _purge, "remove what has ended or was deleted long ago")
-    verb.add_argument("--before-days", type=cli.days, required=True, metavar="N")
-    verb.add_argument("--dry-run", action="store_true", help="only count")
+    cli.add_verb(
+        verbs,
+        "version",
+        _version,
+        "print the schema of the database and the one this version needs",
+    )
+    verb = cli.add_verb(verbs, "purge", _purge, "remove rows that ended or were deleted long ago")
+    verb.add_argument(
+        "--before-days", type=cli.days, required=True, metavar="N", help="age in days"
+    )
+    verb.add_argument("--dry-run", action="store_true", help="only count the rows")
 
 
 def _sync(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
@@ -34,9 +43,9 @@ def _sync(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
         schema.sync(db, contract=not arguments.expand)
         after = schema.version(db)
     sys.stdout.write(
-        f"The schema is {after} already.\n"
+        f"The schema is already {after}.\n"
         if before == after
-        else f"The schema is {after} now, was {before or 'empty'}.\n"
+        else f"The schema is now {after}; it was {before or 'empty'}.\n"
     )
 
 

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage doctor: what is wrong around hacore, and how to mend it.
+"""hacore-manage doctor: checks everything that hacore needs, and names the remedies.
 
-It changes nothing: it reads, makes calls that name what does not exist, and
-sends one wake-up, which engines may get at any time.  Only the server of
-``--instance`` is locked, unlocked and restarted.
+Nothing is changed: it reads, makes calls that name what does not exist, and sends one
+wake-up, which engines may get at any time.  Only the server of ``--instance`` is locked,
+unlocked and restarted.
 """
 
 import argparse
@@ -37,23 +37,22 @@ from hacore.nova import Nova, check_login
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
 
-#: Seconds that two clocks may be apart: logs can be read side by side, and no token is too new.
+#: Seconds that two clocks may differ: logs can be read side by side, and tokens are valid.
 _MOST_APART_S = 5.0
-#: Seconds for which Keystone or Nova may be away.
+#: Seconds for which Keystone or Nova may be unavailable.
 _NOVA_PATIENCE_S = 5
 _COLUMNS = ("check", "result", "detail")
 
 
 def register(topics: "Topics") -> None:
     """Add ``doctor``."""
-    text = "check all that hacore needs, and say how to mend what is wrong"
+    text = "check everything that hacore needs, and name the remedy where a check fails"
     verb = cli.add_verb(topics, "doctor", _run, text)
     verb.add_argument(
         "--instance",
         type=cli.uuid,
         metavar="UUID",
-        help="a server that may be restarted: what Nova allows to be done to servers is tried on "
-        "it",
+        help="a server that may be restarted, to check the actions on servers that Nova allows",
     )
     output.add_format(verb)
 
@@ -72,7 +71,7 @@ def _run(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
 def examine(
     conf: cfg.ConfigOpts, clock: Clock, instance_uuid: str | None = None
 ) -> Iterator[Finding]:
-    """Check everything; what needs something that is wrong is not checked."""
+    """Run all checks; those that depend on a failed one are not made."""
     yield _flows(conf)
     yield _api(conf)
     registered: list[Registered] | None = None
@@ -82,8 +81,9 @@ def examine(
             yield ok("database", f"Schema {schema.version(db)}.")
             with db.read() as session:
                 asked = clock.now()
-                told = db.now(session)
-            yield _apart("clock: database", "the database", told - asked, clock.now() - asked)
+                theirs = db.now(session)
+            took = clock.now() - asked
+            yield _clock_check("clock: database", "the database", theirs - asked, took)
             registered = hosts.registered(db)
             with db.bind.connect() as connection:
                 lacking = limits.missing(connection)
@@ -101,7 +101,7 @@ def _flows(conf: cfg.ConfigOpts) -> Finding:
         Flows(conf)
     except ConfigError as exc:
         return wrong("recovery flows", str(exc))
-    return ok("recovery flows", "Every step is there; 'hacore-manage flow show' lists them.")
+    return ok("recovery flows", "All tasks are installed; 'hacore-manage flow show' lists them.")
 
 
 def _api(conf: cfg.ConfigOpts) -> Finding:
@@ -133,23 +133,25 @@ def _bus(conf: cfg.ConfigOpts) -> Finding:
     except Unavailable as exc:
         return wrong(
             check,
-            f"{str(exc).rstrip('.')}; check [DEFAULT] transport_url (user, password, host, port, "
-            "virtual host) and the broker. Until then recoveries begin up to "
-            f"{conf.claim_poll_interval:g} s late.",
+            f"{launch.clause(exc)}; check [DEFAULT] transport_url (user, password, host, port, "
+            "virtual host) and the broker. Until then recoveries start up to "
+            f"{conf.claim_poll_interval:g} s later.",
         )
-    return ok(check, "It took a wake-up.")
+    return ok(check, "It accepted a wake-up.")
 
 
-def _apart(check: str, whose: str, ahead: datetime.timedelta, took: datetime.timedelta) -> Finding:
-    """Compare a clock that was read within `took` of ours; `ahead` of what ours said before."""
+def _clock_check(
+    check: str, whose: str, ahead: datetime.timedelta, took: datetime.timedelta
+) -> Finding:
+    """Compare a clock with ours; reading it took `took`, and it was `ahead` of our time before."""
     apart_s = ahead.total_seconds() - took.total_seconds() / 2
     if abs(apart_s) <= _MOST_APART_S:
-        return ok(check, f"{abs(apart_s):.1f} s apart.")
+        return ok(check, f"{abs(apart_s):.1f} s difference.")
     return wrong(
         check,
         f"The clock of {whose} is {abs(apart_s):.0f} s "
-        f"{'ahead of' if apart_s > 0 else 'behind'} this machine's; have both follow the same "
-        "time servers (chronyc tracking).",
+        f"{'ahead of' if apart_s > 0 else 'behind'} this machine's; synchronize both with the "
+        "same time servers (chronyc tracking).",
     )
 
 
@@ -168,22 +170,23 @@ def _nova(
         issued = nova.authenticate()
         took = clock.now() - asked
     except TransientNovaError as exc:
-        reason = launch.why_away(exc)
+        reason = launch.connection_failure(exc)
         yield wrong(
-            "keystone", f"Keystone does not answer: {reason}; check [nova] auth_url and Keystone."
+            "keystone", f"Keystone is unavailable: {reason}; check [nova] auth_url and Keystone."
         )
         return
     except HacoreError as exc:
         yield wrong("keystone", _sentence(exc))
         return
-    yield ok("keystone", "It gives a token to the user in [nova].")
+    yield ok("keystone", "The user in [nova] gets a token.")
     if issued is not None:
-        yield _apart("clock: Keystone", "Keystone", issued - asked, took)
+        yield _clock_check("clock: Keystone", "Keystone", issued - asked, took)
     try:
         nova.log_in()
     except TransientNovaError as exc:
         yield wrong(
-            "nova", f"Nova does not answer: {launch.why_away(exc)}; check that nova-api runs."
+            "nova",
+            f"Nova is unavailable: {launch.connection_failure(exc)}; check that nova-api runs.",
         )
         return
     except NovaError as exc:
@@ -194,12 +197,12 @@ def _nova(
 
 
 def _sentence(exc: HacoreError) -> str:
-    return f"{str(exc).rstrip('.')}."
+    return f"{launch.clause(exc)}."
 
 
 def _microversion(nova: Nova) -> str:
     text = f"Microversion {nova.microversion}"
-    return f"{text}." if nova.lock_has_reason else f"{text}: before 2.73 a lock has no reason."
+    return f"{text}." if nova.lock_has_reason else f"{text}: locks have no reason before 2.73."
 
 
 def _of_nova(
@@ -220,7 +223,7 @@ def _of_nova(
             nova, clock, instance_uuid, conf.wait_period_after_power_off
         )
     if registered is None:
-        yield unchecked("hosts", "The database has to be mended first.")
+        yield unchecked("hosts", "Fix the database first.")
     else:
         yield from _hosts(nova, registered)
 
@@ -229,14 +232,14 @@ def _nova_clock(clock: Clock, nova: Nova) -> Finding:
     check = "clock: Nova"
     asked = clock.now()
     try:
-        told = nova.now()
+        theirs = nova.now()
     except NovaError as exc:
         return wrong(check, _sentence(exc))
-    if told is None:
-        return unchecked(check, "Its answers have no Date header.")
-    # it is cut to seconds: half a second late on average
-    ahead = told - asked + datetime.timedelta(seconds=0.5)
-    return _apart(check, "Nova's API", ahead, clock.now() - asked)
+    if theirs is None:
+        return unchecked(check, "The answers of Nova have no Date header.")
+    # whole seconds: half a second late on average
+    ahead = theirs - asked + datetime.timedelta(seconds=0.5)
+    return _clock_check(check, "Nova's API", ahead, clock.now() - asked)
 
 
 def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
@@ -246,21 +249,21 @@ def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
     except NovaError as exc:
         yield unchecked("hosts", _sentence(exc))
         return
-    strangers = [host for host in registered if host.name not in known]
-    for host in strangers:
+    unknown = [host for host in registered if host.name not in known]
+    for host in unknown:
         close = difflib.get_close_matches(host.name, known, n=1, cutoff=0.5)
         where = f"openstack segment host update {host.segment_uuid} {host.name}"
         remedy = (
-            f"is {close[0]} meant? '{where} --name {close[0]}'"
+            f"if {close[0]} is meant, run '{where} --name {close[0]}'"
             if close
-            else "register it by its name in 'openstack compute service list'"
+            else "register it under its name in 'openstack compute service list'"
         )
         yield wrong(
             "hosts",
-            f"Host {host.name} of segment {host.segment_name} is no compute service of Nova, so "
-            f"that nothing can be evacuated from it; {remedy}.",
+            f"Host {host.name} of segment {host.segment_name} is not a compute service of Nova, "
+            f"so nothing can be evacuated from it; {remedy}.",
         )
-    if not strangers:
+    if not unknown:
         unwatched = sorted(known - {host.name for host in registered})
         text = f"{len(registered)} registered, all known to Nova."
         if unwatched:

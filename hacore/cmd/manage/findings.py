@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What hacore-manage doctor finds: one line for each thing that it checked."""
+"""The findings of hacore-manage doctor: one for each check."""
 
 import dataclasses
 import enum
 
 
 class Result(enum.StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     OK = "ok"
     WRONG = "wrong"
@@ -15,7 +15,7 @@ class Result(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """What was checked, how it went, and a sentence: of what is wrong, how to mend it."""
+    """The name of a check, its result, and a sentence; where it failed, with the remedy."""
 
     check: str
     result: Result
@@ -23,15 +23,15 @@ class Finding:
 
 
 def ok(check: str, detail: str = "") -> Finding:
-    """It is as it must be."""
+    """Return a check that passed."""
     return Finding(check, Result.OK, detail)
 
 
 def wrong(check: str, detail: str) -> Finding:
-    """It is not as it must be; `detail` says how to mend it."""
+    """Return a check that failed; `detail` says why, and what to do."""
     return Finding(check, Result.WRONG, detail)
 
 
 def unchecked(check: str, detail: str) -> Finding:
-    """It could not be checked; `detail` says why."""
+    """Return a check that could not be made; `detail` says why."""
     return Finding(check, Result.UNCHECKED, detail)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def register(topics: "Topics") -> None:
     """Add ``flow show``."""
     verbs = cli.add_topic(topics, "flow", "the configured flows")
-    show = cli.add_verb(verbs, "show", _show, "print the steps in the order they run")
+    show = cli.add_verb(verbs, "show", _show, "print the steps in the order in which they run")
     show.add_argument("flow", nargs="?", choices=[kind.name for kind in KINDS.values()])
 
 

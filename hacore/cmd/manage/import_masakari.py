@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage import-masakari: segments, hosts and history of a Masakari."""
+"""hacore-manage import-masakari: imports segments, hosts and past notifications of Masakari."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from oslo_config import cfg
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
 from hacore.db import schema
-from hacore.db.masakari import importing, source
+from hacore.masakari import importing, source
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
@@ -25,21 +25,21 @@ def register(topics: "Topics") -> None:
         topics,
         "import-masakari",
         _import,
-        "take over segments, hosts, notifications and VM moves of a Masakari, whose database is "
-        "only read; what is here already stays as it is",
+        "import segments, hosts, notifications and VM moves from the database of Masakari, which "
+        "is only read; rows that already exist are not changed",
     )
     verb.add_argument(
         "--from",
         dest="url",
         required=True,
         metavar="URL",
-        help="its database: [database] connection of masakari.conf",
+        help="[database] connection of masakari.conf",
     )
-    verb.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    verb.add_argument("--dry-run", action="store_true", help="only report what would be imported")
     verb.add_argument(
         "--skip-refused",
         action="store_true",
-        help="import the rest where some rows cannot be taken, instead of nothing",
+        help="leave invalid rows out and import the others; otherwise one invalid row stops it",
     )
 
 
@@ -57,8 +57,8 @@ def _import(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
     if not report.refused or arguments.skip_refused:
         return 0
     sys.stderr.write(
-        f"hacore-manage: Nothing was imported, for {len(report.refused)} rows of Masakari's cannot "
-        "be taken; mend them there, or let --skip-refused leave them out.\n"
+        f"hacore-manage: Nothing imported: {len(report.refused)} invalid rows; fix them in "
+        "Masakari, or leave them out with --skip-refused.\n"
     )
     return 1
 
@@ -66,7 +66,7 @@ def _import(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> int:
 def _counted(count: importing.Count, *, done: bool) -> str:
     words = {
         "imported": "imported" if done else "would be imported",
-        "present": "here already",
+        "present": "already present",
         "refused": "refused",
         "left_out": "left out",
     }

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How a verb shows what it has found: tables for people, JSON for programs.
+"""The output of verbs: tables for people, JSON for programs.
 
 A table is a list of rows, each a mapping from the name of a column to its
 value; both forms are made from it.
@@ -64,7 +64,7 @@ def _json(value: Any) -> None:
 def _encoded(value: Any) -> str:
     if isinstance(value, datetime.datetime):
         return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}"
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -73,8 +73,8 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     for row in rows:
         table.add_row([_cell(row[name]) for name in columns])
     text = table.get_string()
-    # the last column, where the long sentences are, makes room for the others; where a program
-    # reads this there is no terminal and nothing is folded
+    # the last column, which has the long sentences, is folded to the width of the terminal; where
+    # there is none a program reads this, and nothing is folded
     excess = len(text.partition("\n")[0]) - (
         shutil.get_terminal_size(fallback=(_BOUNDLESS, 0)).columns
     )

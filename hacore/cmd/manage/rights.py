@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Whether Nova lets hacore make each of its calls, asked without changing anything.
+"""Whether Nova's policy lets hacore make each of its calls, checked without changing anything.
 
-A call names what does not exist: 404 says that it is allowed, 403 that it is
-not.  Nova looks a server up before it asks its policy what may be done to it,
-so that for the actions on servers only an existing one tells; `of_actions`
-takes one that the operator offers.
+A call names what does not exist: 404 means that it is allowed, 403 that it is not.  Nova
+looks a server up before it checks the policy for an action on it, so that the actions on
+servers can only be checked on an existing one; `of_actions_on` uses one that the operator
+names.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ from hacore.errors import NovaBadRequest, NovaConflict, NovaError, NovaForbidden
 from hacore.nova import Aggregate, Nova, Service
 from hacore.states import VmState
 
-#: A host that no cloud has.
+#: A host that exists in no cloud.
 _NO_HOST = "no-such-host.hacore.invalid"
 _ACTIONS = "nova: act on servers"
 _UNLOCK, _STOP = "unlock a server", "stop a server"
-#: What an allowed call may answer: it names nothing that is there, or nothing that can be done.
+#: How an allowed call may fail: it names what does not exist, or what cannot be done now.
 _ALLOWED = (NovaNotFound, NovaConflict, NovaBadRequest)
 
 
@@ -36,7 +36,7 @@ class _Right:
 
 
 def of_lists(nova: Nova, *, with_aggregates: bool) -> Iterator[Finding]:
-    """Check all calls but the actions on servers.
+    """Check all calls except the actions on servers.
 
     :param with_aggregates: also those that only ``add_reserved_host_to_aggregate`` needs.
     """
@@ -80,7 +80,7 @@ def of_lists(nova: Nova, *, with_aggregates: bool) -> Iterator[Finding]:
 
 
 def _of_list(what: str, view: str, count: Callable[[], int]) -> Finding:
-    """Check a list of a host's servers, which must be that and not a list of all servers."""
+    """Check a list of a host's servers, which must be filtered by host."""
     found: list[int] = []
     finding = _asked(_Right(what, f"servers:{view}:get_all_tenants", lambda: found.append(count())))
     if found and found[0]:
@@ -94,24 +94,24 @@ def _of_list(what: str, view: str, count: Callable[[], int]) -> Finding:
 
 
 def of_actions(nova: Nova) -> Iterator[Finding]:
-    """Check the actions on servers as far as one that does not exist can tell."""
+    """Check the actions on servers as far as possible without an existing server."""
     findings = [_asked(right) for right in _actions(nova, str(uuid.uuid4()))]
     forbidden = [finding for finding in findings if finding.result == Result.WRONG]
     yield from forbidden
     if not forbidden:
         yield unchecked(
             _ACTIONS,
-            "Nova tells only of an existing server whether lock, unlock, evacuate, reset state, "
-            "stop and start are allowed; offer one that may be restarted: --instance UUID.",
+            "Lock, unlock, evacuate, reset state, stop and start can only be checked on an "
+            "existing server; name one that may be restarted: --instance UUID.",
         )
 
 
 def of_actions_on(
     nova: Nova, clock: Clock, instance_uuid: str, patience_s: float
 ) -> Iterator[Finding]:
-    """Check them on a server of the operator's, which is restarted.
+    """Check the actions on a server that the operator names; it is restarted.
 
-    :param patience_s: how long it may take to stop.
+    :param patience_s: seconds that the server may take to stop.
     """
     unfit = _unfit(nova, instance_uuid)
     if unfit:
@@ -135,31 +135,31 @@ def of_actions_on(
 
 
 def _unfit(nova: Nova, instance_uuid: str) -> str | None:
-    """Say why the server cannot be used, or what Nova does not tell of it."""
+    """Return why the server cannot be used for the checks; None where it can."""
     try:
         instance = nova.instance(instance_uuid)
     except NovaError as exc:
-        return f"{exc}; --instance is the uuid of a server."
+        return f"{exc}; --instance must be the UUID of a server."
     if instance.host is None:
         return (
-            "Nova does not tell on which host a server is (OS-EXT-SRV-ATTR:host); allow hacore's "
+            "Nova does not show the host of a server (OS-EXT-SRV-ATTR:host); allow hacore's "
             "user os_compute_api:os-extended-server-attributes in Nova's policy."
         )
     if instance.vm_state != VmState.ACTIVE or instance.task_state or instance.locked:
         return (
             f"Server {instance_uuid} is {instance.vm_state}, task {instance.task_state}, "
-            f"{'locked' if instance.locked else 'not locked'}; offer one that is active, without "
+            f"{'locked' if instance.locked else 'not locked'}; name one that is active, without "
             "a task and not locked."
         )
     return None
 
 
 def _actions(nova: Nova, instance_uuid: str) -> list[_Right]:
-    """In an order that leaves a server as it was."""
+    """Return the actions in an order that leaves the server as it was."""
     return [
         _Right("lock a server", "os-lock-server:lock", lambda: nova.lock(instance_uuid, "doctor")),
         _Right(_UNLOCK, "os-lock-server:unlock", lambda: nova.unlock(instance_uuid)),
-        # to a host that is none: Nova refuses it after it has looked at the rights
+        # to a host that does not exist: Nova refuses that after the policy check
         _Right("evacuate a server", "os-evacuate", lambda: nova.evacuate(instance_uuid, _NO_HOST)),
         _Right(
             "reset the state of a server",
@@ -172,7 +172,7 @@ def _actions(nova: Nova, instance_uuid: str) -> list[_Right]:
 
 
 def _stops(nova: Nova, clock: Clock, instance_uuid: str, patience_s: float) -> bool:
-    """Wait until it is idle again, for a start needs that; False when that takes too long."""
+    """Wait until the server has no task, which a start needs; False when that takes too long."""
     deadline = clock.monotonic() + patience_s
     while nova.instance(instance_uuid).task_state is not None:
         if clock.monotonic() > deadline:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage service: which engines and APIs run, and what they hold."""
+"""hacore-manage service: which engines and APIs run, and which claims they hold."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ _COLUMNS = ("binary", "host", "pid", "version", "state", "alive_since", "last_se
 def register(topics: "Topics") -> None:
     """Add ``service list``."""
     verbs = cli.add_topic(topics, "service", "the processes of hacore")
-    listed = cli.add_verb(verbs, "list", _list, "list engines and APIs, with what they hold")
+    listed = cli.add_verb(
+        verbs, "list", _list, "list engines and APIs, with the notifications that they have claimed"
+    )
     output.add_format(listed)
 
 

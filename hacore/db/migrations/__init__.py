@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Every schema that there was, each as a revision of the one before.
+"""All schemas, each as a revision of the previous one.
 
-A revision is named after its number and what it leaves working, see hacore.db.schema.
-One that only adds must not be noticed by the version before: new columns are nullable or
-have a server default, new tables and indexes are nobody's duty, nothing is renamed (a
-column gets a twin, which both versions' rows must make sense of).  What became needless is
-removed by a revision of its own, in the same release or later.
+The name of a revision says which versions still work with it, see hacore.db.schema.  An
+expansion must go unnoticed by the previous version: new columns are nullable or have a server
+default, new tables and indexes need nothing from it, nothing is renamed (the new column is
+added beside the old one, and rows that either version writes must be valid).  What is no
+longer needed is removed by a revision of its own, in the same release or later.
 """

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Run migrations on the connection that hacore.db.schema hands over."""
+"""Run migrations on the connection that hacore.db.schema provides."""
 
 from alembic import context
 

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""A configuration of Masakari 22.0.0 as one of hacore.
+"""Converts a configuration of Masakari 22.0.0.
 
-Most options keep group and name.  What does not is in the tables of
-hacore.conf.masakari_options, and every option that is set goes into the new
-file or is named with the reason why not.
+Most options keep group and name.  The others are in the tables of
+hacore.masakari.options, and every option that is set goes into the new
+file or is listed with the reason why not.
 """
 
 import dataclasses
@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 
 from oslo_config import cfg
 
-from hacore.conf import LIBRARIES, recovery_flows
-from hacore.conf import masakari_options as masakari
+from hacore.conf import LIBRARIES, installed_options, recovery_flows
+from hacore.conf.nova import LOGIN_GROUPS
 from hacore.errors import ConfigError
+from hacore.masakari import options as masakari
 
-#: Values as they are written, by option, by group; an option may be there more than once.
+#: Values as they are written, by option, by group; an option may be set more than once.
 Sections = dict[str, dict[str, list[str]]]
 
 #: Entry-point group of the tasks of Masakari and of third parties for it.
@@ -32,7 +33,7 @@ class Converted:
 
     :ivar sections: its options.
     :ivar remarks: comments by group, put at its top.
-    :ivar left_out: what is not carried over, and why or what to do instead: (option, sentence).
+    :ivar left_out: what is not converted: (option, reason or what to do instead).
     """
 
     sections: Sections = dataclasses.field(default_factory=dict)
@@ -56,7 +57,7 @@ class Converted:
 def read(files: Sequence[str]) -> Sections:
     """Return what is set in configuration files; of two of the same name the last one counts.
 
-    Raises ConfigError, or what oslo.config raises for a file that is none.
+    Raises ConfigError, or oslo.config's error for a file that cannot be parsed.
     """
     found: Sections = {}
     for file in files:
@@ -64,7 +65,7 @@ def read(files: Sequence[str]) -> Sections:
         try:
             cfg.ConfigParser(file, sections).parse()
         except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"{file} cannot be read: {exc}.") from exc
+            raise ConfigError(f"Failed to read {file}: {exc}.") from exc
         for group, options in sections.items():
             found.setdefault(group, {}).update(options)
     return found
@@ -89,8 +90,8 @@ class _Conversion:
         self._result = Converted()
 
     def run(self) -> Converted:
-        for group, options in self._source.items():
-            for name, values in options.items():
+        for group, names in self._source.items():
+            for name, values in names.items():
                 self._take(group, name.replace("-", "_"), values)
         self._add_defaults()
         self._add_database()
@@ -107,25 +108,27 @@ class _Conversion:
             self._carry(group, name, *masakari.MOVED.get((group, name), (group, name)), values)
 
     def _carry(self, group: str, name: str, to: str, new: str, values: list[str]) -> None:
-        """Write the option down as `new` of the group `to`, if hacore can have this value."""
+        """Set the option `new` of the group `to`, if the value is valid in hacore."""
         option = self._known.get((to, new))
-        if option is None and to not in masakari.OPEN_GROUPS:
+        if option is None and to not in LOGIN_GROUPS:
             if to in self._groups:
-                self._leave_out(group, name, "hacore has no such option")
+                self._leave_out(group, name, "hacore does not have this option")
                 return
-            self._result.remarks[to] = ["not hacore's; here for a task of yours that reads it"]
+            self._result.remarks[to] = [
+                "not an option of hacore; kept for a third-party task that reads it"
+            ]
         try:
             resolved = [self._resolve(value) for value in values]
             if option is not None:
                 for value in resolved:
                     option.type(value)
         except ValueError as exc:
-            self._leave_out(group, name, f"its value is not one for hacore: {exc}")
+            self._leave_out(group, name, f"its value is not valid in hacore: {exc}")
             return
         self._set(to, new, resolved)
 
     def _resolve(self, value: str, depth: int = 0) -> str:
-        """Put in the values of options that hacore has not, or not with this value."""
+        """Replace references: hacore may lack the option, or have it with another value."""
 
         def replace(found: re.Match[str]) -> str:
             name = found[1] or found[2]
@@ -134,7 +137,7 @@ class _Conversion:
             group, _, option = name.rpartition(".")
             values = self._source.get(group or "DEFAULT", {}).get(option)
             if values is None or depth > 9:  # in a circle
-                raise ValueError(f"it refers to ${name}, which is not set; write it out")
+                raise ValueError(f"it refers to ${name}, which is not set; write the value itself")
             return self._resolve(values[-1], depth + 1)
 
         return _REFERENCE.sub(replace, value)
@@ -142,7 +145,7 @@ class _Conversion:
     def _take_catalog(self, value: str) -> None:
         parts = value.split(":")
         if len(parts) != 3:
-            self._leave_out(*masakari.CATALOG, "it is not like compute:nova:publicURL")
+            self._leave_out(*masakari.CATALOG, "it is not of the form compute:nova:publicURL")
             return
         service_type, service_name, endpoint = parts
         self._set("nova", "service_type", [service_type])
@@ -151,14 +154,14 @@ class _Conversion:
         self._set("nova", "valid_interfaces", [endpoint.removesuffix("URL")])
 
     def _add_defaults(self) -> None:
-        """Write down what Masakari does by default and hacore does not."""
+        """Set the options whose defaults differ from Masakari's."""
         sections = self._result.sections
         for group, options in masakari.DEFAULTS.items():
             if group == "nova" and "auth_url" not in sections.get("nova", {}):
                 continue
             for name, value in options.items():
                 sections.setdefault(group, {}).setdefault(name, [value])
-        # Masakari logs in to Nova with the kind of login that it checks tokens with
+        # Masakari logs in to Nova with the auth_type of [keystone_authtoken]
         kind = self._source.get("keystone_authtoken", {}).get("auth_type")
         if kind and "nova" in sections:
             self._set("nova", "auth_type", kind)
@@ -166,18 +169,18 @@ class _Conversion:
             sections.setdefault("DEFAULT", {}).setdefault("control_exchange", [masakari.EXCHANGE])
 
     def _add_database(self) -> None:
-        """Say where the database belongs: Masakari's own tables have names that ours have too."""
+        """Add a remark on the database: Masakari's tables have names that hacore's have too."""
         address = (self._source.get("database", {}).get("connection") or [""])[-1]
         found = re.match(r"[\w+]+://(?:[^@/]*@)?([^/?]+)/", address)
         server = found[1] if found else "dbhost"
         driver = "postgresql+psycopg2" if address.startswith("postgres") else "mysql+pymysql"
         self._result.remarks["database"] = [
-            "hacore's own database, which is not Masakari's; write its password here:",
+            "hacore's own database, not Masakari's; set its password here:",
             f"#connection = {driver}://hacore:SECRET@{server}/hacore",
         ]
 
     def _add_namespaces(self) -> None:
-        """Name the group of tasks that are not hacore's, where a list has one."""
+        """Add the entry-point group of third-party tasks, where a list has one."""
         flows = self._result.sections.get(recovery_flows.GROUP, {})
         ours = {
             point.name for point in importlib.metadata.entry_points(group=recovery_flows.NAMESPACE)
@@ -204,15 +207,9 @@ class _Conversion:
 
 
 def _library_options() -> dict[tuple[str, str], cfg.Opt]:
-    """Return the options of the libraries by group and name, the names of earlier times too."""
+    """Return the options of the libraries by group and name, deprecated names included."""
     known = {}
-    for point in importlib.metadata.entry_points(group="oslo.config.opts"):
-        if point.name not in LIBRARIES:
-            continue
-        for section, options in point.load()():
-            group = str(section or "DEFAULT")
-            for option in options:
-                known[group, option.dest] = option
-                for old in option.deprecated_opts:
-                    known[old.group or group, (old.name or option.dest).replace("-", "_")] = option
+    for group, option, old_names in installed_options(LIBRARIES):
+        known[group, option.dest] = option
+        known |= dict.fromkeys(old_names, option)
     return known

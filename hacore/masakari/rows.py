@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""A row of Masakari's as the values of one of ours.  Pure.
+"""A row of Masakari's tables as the values of one of hacore's.  Pure.
 
-Its times are UTC and bear no zone (masakari/db/sqlalchemy/models.py).
+Masakari's times are UTC without a zone (masakari/db/sqlalchemy/models.py).
 """
 
 import datetime
@@ -10,7 +10,7 @@ import json
 from typing import Any, TypeVar
 
 from hacore.db import notifications
-from hacore.db.masakari.source import Row
+from hacore.masakari.source import Row
 from hacore.states import (
     LIVE,
     MoveStatus,
@@ -25,7 +25,7 @@ W = TypeVar("W", bound=enum.StrEnum)
 
 
 class Refused(Exception):
-    """The row cannot be taken; the message says why, without a full stop."""
+    """The row is invalid; the message says why, without a full stop."""
 
 
 def segment(row: Row) -> Values:
@@ -55,13 +55,13 @@ def host(row: Row) -> Values:
 def notification(row: Row, segment_of_host: str) -> Values:
     """Return the values of a Notification.
 
-    :param segment_of_host: for a row from before Masakari wrote down the segment.
+    :param segment_of_host: for a row from before Masakari recorded the segment.
     """
     status = _word(NotificationStatus, row, "status")
     if status in LIVE:
         raise Refused(
-            f"it is {status}: let Masakari end it first, or leave it out and report the failure "
-            "to hacore"
+            f"its status is {status}: wait until Masakari has ended it, or leave it out and report "
+            "the failure to hacore"
         )
     kind = _word(NotificationType, row, "type")
     payload = _payload(row["payload"])
@@ -100,14 +100,14 @@ def move(row: Row, host_name: str, position: int) -> Values:
         "type": None if row["type"] is None else _word(MoveType, row, "type"),
         "status": _word(MoveStatus, row, "status"),
         "position": position,
-        # what Nova had is not written down there; only an open recovery needs it
+        # not recorded by Masakari; only a recovery that has not ended needs them
         "vm_state": "unknown",
         "power_state": 0,
     }
 
 
 def is_deleted(row: Row) -> bool:
-    """Whether Masakari shows the row no more."""
+    """Whether the row is deleted in Masakari."""
     return bool(row["deleted"])
 
 
@@ -141,7 +141,7 @@ def _word(words: type[W], row: Row, name: str) -> W:
     try:
         return words(row[name])
     except ValueError:
-        raise Refused(f"its {name} is {row[name]!r}, hacore knows {', '.join(words)}") from None
+        raise Refused(f"its {name} is {row[name]!r}, expected one of {', '.join(words)}") from None
 
 
 def _payload(text: str | None) -> dict[str, Any]:
@@ -150,11 +150,11 @@ def _payload(text: str | None) -> dict[str, Any]:
     except ValueError:
         payload = None
     if not isinstance(payload, dict):
-        raise Refused("its payload is no JSON object")
+        raise Refused("its payload is not a JSON object")
     try:
         plain = json.dumps(payload, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         plain = b"\\u0000"
     if b"\\u0000" in plain:
-        raise Refused("its payload holds characters that not every database can hold")
+        raise Refused("its payload contains characters that not every database can store")
     return payload

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The database of a Masakari, for reading only.
+"""The database of Masakari, read-only.
 
-Invariant: nothing is written there.  The transaction is a read-only one (a
-SQLite file is opened read-only), and it sees what was there when it began.
+Invariant: nothing is written to it.  The transaction is read-only (a SQLite file is opened
+read-only) and sees the rows as they were when it began.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ TABLES = {
 }
 #: Rows that are fetched at a time.
 _FETCH = 1000
-#: What a URL without a driver means to Masakari's users, and hacore has installed.
+#: The driver that hacore installs, for a URL that names none.
 _DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg2"}
 
 
 class Source:
-    """An open database of a Masakari; made by `reading`."""
+    """An open database of Masakari; made by `reading`."""
 
     def __init__(self, connection: sa.Connection, name: str) -> None:
         self._connection = connection
@@ -76,18 +76,21 @@ class Source:
 def reading(url: str) -> Iterator[Source]:
     """Open the database at `url` as it is at this moment.
 
-    Raises ConfigError where that fails, or where it is no database of Masakari 22.0.0.
+    Raises ConfigError where that fails, or where it is not a database of Masakari 22.0.0.
     """
     try:
         address = sa.make_url(url)
     except sa.exc.ArgumentError:
         raise ConfigError(
-            "--from is no database URL; it is like mysql+pymysql://masakari:secret@dbhost/masakari."
+            "--from is not a database URL; expected, for example, "
+            "mysql+pymysql://masakari:secret@dbhost/masakari."
         ) from None
     name = address.render_as_string()
     begin = _BEGIN.get(address.get_backend_name())
     if begin is None:
-        raise ConfigError(f"--from {name}: there are {', '.join(sorted(_BEGIN))} databases.")
+        raise ConfigError(
+            f"--from {name}: unsupported database; supported are {', '.join(sorted(_BEGIN))}."
+        )
     with _translated(name):
         engine = sa.create_engine(_address(address), poolclass=sa.NullPool)
         connection = engine.connect()
@@ -102,7 +105,7 @@ def reading(url: str) -> Iterator[Source]:
 
 def _address(address: sa.URL) -> sa.URL:
     if address.get_backend_name() == "sqlite" and address.database:
-        # a file that is not there would be made
+        # a file that does not exist would be created
         path = urllib.parse.quote(address.database)
         return address.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
     return address.set(drivername=_DRIVERS.get(address.drivername, address.drivername))
@@ -118,7 +121,7 @@ def _begin_postgresql(connection: sa.Connection) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")  # the driver begins one for what writes only
+    connection.exec_driver_sql("BEGIN")  # the driver begins one only for a statement that writes
 
 
 _BEGIN: dict[str, Callable[[sa.Connection], None]] = {
@@ -130,7 +133,7 @@ _BEGIN: dict[str, Callable[[sa.Connection], None]] = {
 
 
 def _any_word(_inspector: Any, _table: sa.Table, column: Any) -> None:
-    """Read an enum as it is: a word that Masakari does not know is refused by row, not here."""
+    """Read an enum as a string: an unknown value is refused with its row, not here."""
     if isinstance(column["type"], sa.Enum):
         column["type"] = sa.String()
 
@@ -143,12 +146,12 @@ def _translated(name: str) -> Iterator[None]:
         origin = getattr(exc, "orig", None) or exc
         reason = " ".join(str(origin).split()) or type(origin).__name__
         raise ConfigError(
-            f"--from {name} cannot be read: {reason}; check the URL and the database server."
+            f"Failed to read --from {name}: {reason}; check the URL and the database server."
         ) from exc
 
 
 def _other(name: str, why: str) -> ConfigError:
     return ConfigError(
-        f"--from {name} is not the database of a Masakari 22.0.0: {why}; bring it to that "
-        "version with masakari-manage db sync first."
+        f"--from {name} is not a database of Masakari 22.0.0: {why}; upgrade it to that version "
+        "with masakari-manage db sync first."
     )

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Takes over segments, hosts, notifications and moves, in one transaction.
+"""Imports segments, hosts, notifications and moves, in one transaction.
 
-A row that is here already, by its uuid, is left as it is: an import may be
-repeated at any time.
+A row that already exists, by its uuid, is not changed: an import may be repeated at any
+time.
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db.engine import Database, retry
-from hacore.db.masakari import rows
-from hacore.db.masakari.rows import Refused, Values
-from hacore.db.masakari.source import Row, Source
+from hacore.db.engine import Database, change, retry
 from hacore.db.models import Host, Move, Notification, Segment
+from hacore.masakari import rows
+from hacore.masakari.rows import Refused, Values
+from hacore.masakari.source import Row, Source
 
 T = TypeVar("T")
 
-#: Rows that are looked for, and written, at a time.
+#: Rows that are read, and written, at a time.
 _CHUNK = 500
 
 
@@ -31,9 +31,9 @@ class Count:
     """What became of the rows of a table."""
 
     imported: int = 0
-    present: int = 0  #: here already
+    present: int = 0  #: already in hacore
     refused: int = 0
-    #: Without loss: deleted there, of a notification that is not taken, or an earlier attempt.
+    #: Deleted in Masakari, of a notification that is not imported, or of an earlier attempt.
     left_out: int = 0
 
 
@@ -41,9 +41,9 @@ class Count:
 class Report:
     """What an import did, or would have done.
 
-    :ivar refused: a sentence for each row that cannot be taken.
-    :ivar differing: a sentence for each row that is here already and has changed since, here
-        or there.
+    :ivar refused: a sentence for each row that is invalid.
+    :ivar differing: a sentence for each row that already exists, and has changed since in
+        either database.
     :ivar done: False where nothing was written.
     """
 
@@ -86,7 +86,7 @@ class _Import:
         self._session = session
         self._source = source
         self._report = report
-        #: uuids of what is here now; of hosts with name and segment, of notifications with
+        #: uuids of what exists in hacore now; of hosts with name and segment, of notifications with
         #: the host's name.
         self._segments: set[str] = set()
         self._hosts: dict[str, tuple[str, str]] = {}
@@ -110,7 +110,9 @@ class _Import:
 
         def values(row: Row) -> Values:
             if row["failover_segment_id"] not in self._segments:
-                raise Refused(f"its segment {row['failover_segment_id']} is refused or gone")
+                raise Refused(
+                    f"its segment {row['failover_segment_id']} was refused or does not exist"
+                )
             return rows.host(row)
 
         for chunk in _chunks(self._source.rows("hosts")):
@@ -129,11 +131,11 @@ class _Import:
 
         def values(row: Row) -> Values:
             if row["source_host_uuid"] not in self._hosts:
-                raise Refused(f"its host {row['source_host_uuid']} is refused or gone")
+                raise Refused(f"its host {row['source_host_uuid']} was refused or does not exist")
             _, segment = self._hosts[row["source_host_uuid"]]
             made = rows.notification(row, segment)
             if made["segment_uuid"] not in self._segments:
-                raise Refused(f"its segment {made['segment_uuid']} is refused or gone")
+                raise Refused(f"its segment {made['segment_uuid']} was refused or does not exist")
             return made
 
         for chunk in _chunks(self._source.rows("notifications")):
@@ -162,9 +164,9 @@ class _Import:
         return rows.move(row, self._notifications[row["notification_uuid"]], position)
 
     def _last_attempts(self, count: Count) -> Iterator[tuple[int, Row]]:
-        """Yield the moves that are taken, each with its position.
+        """Yield the moves that are imported, each with its position.
 
-        Masakari adds another row per instance when it tries a recovery again.
+        Masakari adds another row per instance when it retries a recovery.
         """
         found = self._source.rows("vmoves", "notification_uuid", "id")
         for notification, group in itertools.groupby(found, lambda row: row["notification_uuid"]):
@@ -177,7 +179,7 @@ class _Import:
 
 
 class _Taking:
-    """Takes rows of one kind, chunk by chunk."""
+    """Imports the rows of one kind, chunk by chunk."""
 
     def __init__(
         self, session: orm.Session, kind: str, model: Any, report: Report, count: Count
@@ -191,7 +193,7 @@ class _Taking:
     def read(
         self, row: Row, uuid: str, name: str | None, values: Callable[[Row], Values]
     ) -> Values | None:
-        """Return the values for a row; None if it is refused, and that is reported."""
+        """Return the values for a row; None if it is refused, which is reported."""
         try:
             return values(row)
         except Refused as exc:
@@ -201,7 +203,7 @@ class _Taking:
     def write(
         self, taken: Iterable[Values | None], named: Mapping[str, int] | None = None
     ) -> set[str]:
-        """Insert what is not here yet; return the uuids of `taken` that are here now.
+        """Insert what does not exist yet; return the uuids of `taken` that exist now.
 
         :param named: the rows that can be deleted and must be named uniquely; see `_named`.
         """
@@ -223,12 +225,10 @@ class _Taking:
         return here | set(new)
 
     def mark_deleted(self) -> None:
-        """Give the deleted rows their own ids for a mark, as the models want it."""
-        self._session.execute(
-            sa.update(self._model)
-            .where(self._model.deleted < 0)
-            .values(deleted=self._model.id)
-            .execution_options(synchronize_session=False)
+        """Mark the deleted rows with their own ids, as the models require."""
+        change(
+            self._session,
+            sa.update(self._model).where(self._model.deleted < 0).values(deleted=self._model.id),
         )
 
     def _refuse_taken_names(self, new: dict[str, Values]) -> None:
@@ -239,7 +239,9 @@ class _Taking:
             )
         ):
             del new[names[name]]
-            self._refuse(names[name], name, f"its name is that of {uuid} here: rename one of them")
+            self._refuse(
+                names[name], name, f"its name is already used by {uuid}: rename one of them"
+            )
 
     def _refuse(self, uuid: str, name: str | None, why: str) -> None:
         self._count.refused += 1
@@ -251,7 +253,7 @@ class _Taking:
         if changed:
             title = _title(self._kind, row.uuid, getattr(row, "name", None))
             self._report.differing.append(
-                f"{title} is here already, with another {', '.join(changed)}; left as it is."
+                f"{title} already exists with another {', '.join(changed)}; not changed."
             )
 
 

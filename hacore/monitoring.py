@@ -18,12 +18,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Monitoring:
-    """Part of a daemon that answers Prometheus, if [metrics] enabled says so.
+    """Part of a daemon that serves the metrics endpoint, if [metrics] enabled is set.
 
     :param port: api_port or engine_port of [metrics].
-    :param one_of_many: a web server runs as many processes as it likes: they must add up.
+    :param one_of_many: a web server runs several processes: their counters must be added up.
 
-    Raises ConfigError when it could not.
+    Raises ConfigError where the endpoint could not be served.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, port: str, *, one_of_many: bool = False) -> None:
@@ -36,11 +36,11 @@ class Monitoring:
         if one_of_many and not folder:
             raise ConfigError(
                 f"[metrics] enabled behind gunicorn or uwsgi needs {metrics.MULTIPROCESS} in the "
-                "environment, the name of an empty folder: each process counts there, and "
-                "whichever Prometheus asks answers for all."
+                "environment, the name of an empty folder: each process writes its counters there, "
+                "and whichever one Prometheus scrapes answers for all."
             )
         options.check(conf, folder)
-        if folder is None:  # else other processes of ours listen there by right
+        if folder is None:  # else other processes of this API rightly listen there
             self._check_port(port)
 
     def _check_port(self, name: str) -> None:
@@ -52,11 +52,11 @@ class Monitoring:
             reason = str(exc.strerror).partition(" (")[0]
             raise ConfigError(
                 f"Cannot serve metrics on {listen} port {self._port}: {reason}; change [metrics] "
-                f"listen or {name}, or end what listens there."
+                f"listen or {name}, or stop the process using that port."
             ) from exc
 
     def start(self) -> None:
-        """Answer."""
+        """Start listening."""
         if not self._conf.metrics.enabled:
             return
         self._db = Database(self._conf.database)
@@ -65,18 +65,21 @@ class Monitoring:
         endpoint.start()
         self._endpoint = endpoint
         LOG.info(
-            "metrics are at http://%s:%d/metrics (process %d)", listen, self._port, os.getpid()
+            "Metrics endpoint listens on http://%s:%d/metrics (process %d)",
+            listen,
+            self._port,
+            os.getpid(),
         )
 
     def _oldest_due_s(self) -> float:
         try:
             return claims.oldest_due_s(self._db)
         except DatabaseUnavailable as exc:
-            LOG.warning("the age of the oldest due notification is not known: %s", exc)
+            LOG.warning("Failed to read the age of the oldest due notification: %s", exc)
             return math.nan
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop listening."""
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             endpoint.stop()

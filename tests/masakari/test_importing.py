@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from hacore.db import notifications, segments
 from hacore.db.engine import Database
-from hacore.db.masakari import importing
-from hacore.db.masakari.importing import Count, Report
-from hacore.db.masakari.source import reading
 from hacore.db.models import Host, Move, Notification, Segment
 from hacore.db.paging import Page, Sort
 from hacore.errors import ConfigError
+from hacore.masakari import importing
+from hacore.masakari.importing import Count, Report
+from hacore.masakari.source import reading
 from tests import databases, factories, masakari
 
 #: Of tests/masakari/masakari.sql.
@@ -187,11 +187,11 @@ def test_what_has_changed_since_stays_and_is_told(
     report = take(db, source)
     hosts = {host.name: host for host in rows(db, Host)}
     assert report.differing == [
-        f"Segment 'row' ({segment.uuid}) is here already, with another name; left as it is.",
-        f"Host 'compute2' ({hosts['compute2'].uuid}) is here already, with another "
-        "on_maintenance; left as it is.",
-        f"Host 'compute4' ({hosts['compute4'].uuid}) is here already, with another name; left "
-        "as it is.",
+        f"Segment 'row' ({segment.uuid}) already exists with another name; not changed.",
+        f"Host 'compute2' ({hosts['compute2'].uuid}) already exists with another "
+        "on_maintenance; not changed.",
+        f"Host 'compute4' ({hosts['compute4'].uuid}) already exists with another name; not "
+        "changed.",
     ]
     assert hosts["compute2"].on_maintenance is True
 
@@ -238,7 +238,7 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
     [
         (
             "UPDATE failover_segments SET recovery_method = 'hope' WHERE id = 3",
-            r"Segment 'given up' \(.*\): its recovery_method is 'hope', hacore knows auto, "
+            r"Segment 'given up' \(.*\): its recovery_method is 'hope', expected one of auto, "
             "reserved_host, auto_priority, rh_priority.",
         ),
         (
@@ -247,11 +247,11 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         ),
         (
             "UPDATE notifications SET source_host_uuid = 'gone' WHERE id = 1",
-            "Notification .*: its host gone is refused or gone.",
+            "Notification .*: its host gone was refused or does not exist.",
         ),
         (
             "UPDATE notifications SET failover_segment_uuid = 'gone' WHERE id = 1",
-            "Notification .*: its segment gone is refused or gone.",
+            "Notification .*: its segment gone was refused or does not exist.",
         ),
         (
             "UPDATE notifications SET status = 'running' WHERE id = 1",
@@ -260,11 +260,11 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         ),
         (
             "UPDATE notifications SET status = 'lost' WHERE id = 1",
-            "Notification .*: its status is 'lost', hacore knows new, .*",
+            "Notification .*: its status is 'lost', expected one of new, .*",
         ),
         (
             "UPDATE notifications SET type = 'RACK' WHERE id = 1",
-            "Notification .*: its type is 'RACK', hacore knows VM, PROCESS, COMPUTE_HOST.",
+            "Notification .*: its type is 'RACK', expected one of VM, PROCESS, COMPUTE_HOST.",
         ),
         (
             "UPDATE notifications SET payload = '[1]' WHERE id = 1",
@@ -285,11 +285,11 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         ),
         (
             "UPDATE vmoves SET status = 'lost' WHERE id = 1",
-            "VM move .*: its status is 'lost', hacore knows pending, .*",
+            "VM move .*: its status is 'lost', expected one of pending, .*",
         ),
         (
             "UPDATE vmoves SET type = 'migration' WHERE id = 1",
-            "VM move .*: its type is 'migration', hacore knows evacuation.",
+            "VM move .*: its type is 'migration', expected one of evacuation.",
         ),
     ],
 )
@@ -318,11 +318,12 @@ def test_a_refused_host_takes_its_history_with_it(
     report = take(db, source, skip_refused=True)
     host = next(row for row in there(source, "hosts") if row["name"] == "compute2")
     assert report.refused[0] == (
-        f"Host 'compute2' ({host['uuid']}): its name is that of {taken.uuid} here: rename one of "
-        "them."
+        f"Host 'compute2' ({host['uuid']}): its name is already used by {taken.uuid}: rename "
+        "one of them."
     )
     assert report.refused[1:] == [
-        f"Notification {row['notification_uuid']}: its host {host['uuid']} is refused or gone."
+        f"Notification {row['notification_uuid']}: its host {host['uuid']} was refused or does "
+        "not exist."
         for row in there(source, "notifications")
         if row["source_host_uuid"] == host["uuid"]
     ]
@@ -372,7 +373,7 @@ def test_the_source_is_seen_as_it_was_at_one_moment(source: str, change: Change)
 
 def test_no_file_is_made(tmp_path: Path) -> None:
     with (
-        pytest.raises(ConfigError, match="cannot be read: unable to open database file"),
+        pytest.raises(ConfigError, match=r"Failed to read .*: unable to open database file"),
         reading(f"sqlite:///{tmp_path}/no.sqlite"),
     ):
         pass
@@ -402,9 +403,9 @@ def test_an_older_masakari(source: str, change: Change) -> None:
         ("masakari", "--from is no database URL"),
         ("oracle://masakari:hunter2@db/x", r"--from oracle://masakari:\*\*\*@db/x: there are"),
         # as in a masakari.conf: the driver is ours
-        ("mysql://masakari:hunter2@127.0.0.1:1/x", r"masakari:\*\*\*@127.*cannot be read:.*onnect"),
-        ("postgresql://masakari:hunter2@127.0.0.1:1/x", r"\*\*\*@127.*cannot be read:.*refused"),
-        ("mysql+nodriver://127.0.0.1:1/x", "cannot be read: Can't load plugin"),
+        ("mysql://masakari:hunter2@127.0.0.1:1/x", r"Failed to read .*masakari:\*\*\*@127.*onnect"),
+        ("postgresql://masakari:hunter2@127.0.0.1:1/x", r"Failed to read .*\*\*\*@127.*refused"),
+        ("mysql+nodriver://127.0.0.1:1/x", "Failed to read .*: Can't load plugin"),
     ],
 )
 def test_a_source_that_cannot_be_reached(url: str, sentence: str) -> None:
