@@ -14,7 +14,7 @@
         Duplicate  InUse  OnMaintenance
       Unavailable                503  a peer that the answer needs is away
         DatabaseUnavailable
-      NovaError                  502 towards a client; a step fails with it
+      NovaError                  503 towards a client; a step fails with it
         TransientNovaError       Nova is away or busy and did nothing: call again
         NovaOutcomeUnknown       the call broke off: read Nova before calling again
         NovaNotFound  NovaConflict  NovaForbidden  NovaBadRequest
@@ -105,13 +105,13 @@ class OnMaintenance(Conflict):
 
 
 class Unavailable(HacoreError):
-    """A service that hacore needs for this answer is away; try again."""
+    """A service that hacore needs for this answer is unavailable."""
 
     http_status = 503
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database is away; try again."""
+    """The database is unavailable."""
 
 
 class NovaError(HacoreError):

@@ -51,7 +51,7 @@ def make_app(
     app: WSGIApplication = Guard(inner, conf)
     app = _Sized(app, conf)
     app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
-    app = faults.Shaped(app)
+    app = faults.FaultWrapper(app)
     app = _WithHealthcheck(app, conf)
     app = Door(app)
     # looks at no path; the door's own answers have an id too
