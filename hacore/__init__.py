@@ -10,10 +10,10 @@ metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group
 db/                       models, sessions, migrations, one module per resource
 nova                      the only door to Nova
-events                    what the API and the engine do, told on the message bus
+resources                 the fields of what the API serves, each declared once
+events                    what the API and the engine do, on the message bus
 rpc                       the wake-up between API and engine
-policies                  who may do what
-api/                      REST: URL -> resource module -> db
+api/                      REST: routes.py -> handler -> db
 tasks/                    one class per step of a recovery
 engine/                   claims, flows, the evacuation executor
 sandbox/                  a simulated Keystone and Nova, and the demo

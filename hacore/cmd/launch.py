@@ -194,7 +194,7 @@ def check_application(conf: cfg.ConfigOpts) -> None:
     """Raise when the API cannot be made of these options and policy files."""
     # here, for an engine does without them
     from hacore.api.app import make_app
-    from hacore.api.context import Policy
+    from hacore.api.policies import Policy
 
     try:
         Policy(conf)

@@ -27,14 +27,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "metrics": {"errors", "states"},
     "conf": _BOTTOM,
+    "resources": {"states"},
     **{door: _COUNTING | {"conf"} for door in _DOORS},
-    "policies": _BOTTOM | {"conf"},
     "tasks": _COUNTING | _DOORS | {"conf"},
     "engine": _COUNTING | _DOORS | {"conf", "tasks"},
-    "api": _COUNTING | _DOORS | {"conf", "policies"},
+    "api": _COUNTING | _DOORS | {"conf", "resources"},
     "sandbox": {"clock"},
 }
 MAY_IMPORT["db"] |= {"processes"}
+MAY_IMPORT["events"] |= {"resources"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
 
 
@@ -182,7 +183,7 @@ ENGINE_MAY = "clock, conf, db, errors, events, metrics, nova, rpc, states, tasks
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, metrics, nova, policies, rpc, states.",
+            "itself and clock, conf, db, errors, events, metrics, nova, resources, rpc, states.",
         ),
         (
             "db.segments",
