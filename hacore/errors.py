@@ -14,7 +14,7 @@
         Duplicate  InUse  OnMaintenance
       Unavailable                503  a peer that the answer needs is away
         DatabaseUnavailable
-      NovaError                  503 towards a client; a step fails with it
+      NovaError                  502 towards a client; a step fails with it
         TransientNovaError       Nova is away or busy and did nothing: call again
         NovaOutcomeUnknown       the call broke off: read Nova before calling again
         NovaNotFound  NovaConflict  NovaForbidden  NovaBadRequest
