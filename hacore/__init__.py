@@ -10,13 +10,13 @@ metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group
 db/                       models, sessions, migrations, one module per resource
 nova/                     all access to Nova and Keystone
-events                    what the API and the engine do, told on the message bus
+resources                 the fields of what the API serves, each declared once
+events                    what the API and the engine do, on the message bus
 rpc                       the wake-up between API and engine
 heartbeat                 the heartbeat of a process of hacore
 monitoring                the metrics endpoint as a part of each daemon
-policies                  who may do what
 masakari/                 the way from Masakari: its configuration, its database
-api/                      REST: URL -> resource module -> db
+api/                      REST: routes.py -> handler -> db
 engine/                   claims, flows, the evacuation executor
 tasks/                    one class per task; the engine finds them by entry points
 cmd/                      the commands: parse, check, launch

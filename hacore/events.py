@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Versioned notifications on the message bus: what the API and the engine do, for other programs.
+"""Events: versioned notifications on the message bus, about what the API and the engine do.
 
 Event types, payloads and topic are Masakari's, so that consumers written for it keep
-working; doc/events.md lists them.  Best effort: it never blocks a request or a
-recovery and never fails one.  Off unless [oslo_messaging_notifications] driver is set.
+working; doc/events.md lists them.  Best effort: an event never delays or fails a
+request or a recovery.  Off unless [oslo_messaging_notifications] driver is set.
 """
 
 import contextlib
@@ -20,26 +20,27 @@ import oslo_messaging
 from oslo_config import cfg
 
 from hacore.errors import ConfigError
+from hacore.resources import HOST, NOTIFICATION, RESOURCES, SEGMENT, Resource
 
 LOG = logging.getLogger(__name__)
 
 TOPIC = "versioned_notifications"  # Masakari's, whatever [oslo_messaging_notifications] topics is
-#: Events that wait for the bus; more are dropped.
+#: Events that may wait for the bus; further events are dropped.
 MOST_WAITING = 1000
 
 Facts = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
-    """A versioned object of Masakari, and the fields that are sent of it."""
+class PayloadSchema:
+    """A versioned object of Masakari, and the fields of it that events carry."""
 
     name: str
     version: str
     fields: tuple[str, ...]
 
-    def of(self, facts: Facts) -> dict[str, Any]:
-        """Return the object as it goes over the bus; a field that is not known is left out."""
+    def envelope(self, facts: Facts) -> dict[str, Any]:
+        """Return the object as it is sent; a field that `facts` does not have is left out."""
         return {
             "masakari_object.name": self.name,
             "masakari_object.namespace": "masakari",
@@ -50,65 +51,40 @@ class Shape:
         }
 
 
-_SEGMENT = ("id", "uuid", "name", "service_type", "description", "recovery_method", "enabled")
+def _payload(name: str, version: str, resource: Resource) -> PayloadSchema:
+    fields = (field.name for field in resource.fields if field.in_events)
+    return PayloadSchema(name, version, (*fields, "fault"))
+
 
 #: By the first word of an event type.
 PAYLOADS = {
-    "segment": Shape("SegmentApiPayload", "1.1", (*_SEGMENT, "fault")),
-    "host": Shape(
-        "HostApiPayload",
-        "1.0",
-        (
-            "id",
-            "uuid",
-            "name",
-            "failover_segment_id",
-            "failover_segment",
-            "type",
-            "reserved",
-            "control_attributes",
-            "on_maintenance",
-            "fault",
-        ),
-    ),
-    "notification": Shape(
-        "NotificationApiPayload",
-        "1.0",
-        (
-            "id",
-            "notification_uuid",
-            "generated_time",
-            "source_host_uuid",
-            "type",
-            "payload",
-            "status",
-            "message",  # Masakari has no such field
-            "fault",
-        ),
-    ),
+    "segment": _payload("SegmentApiPayload", "1.1", SEGMENT),
+    "host": _payload("HostApiPayload", "1.0", HOST),
+    # Masakari's has no message
+    "notification": _payload("NotificationApiPayload", "1.0", NOTIFICATION),
 }
 #: Objects within them, by field.
 NESTED = {
-    "failover_segment": Shape(
-        "FailoverSegment",
-        "1.1",
-        (*_SEGMENT, "created_at", "updated_at", "deleted_at", "deleted"),
+    "failover_segment": PayloadSchema(
+        "FailoverSegment", "1.1", tuple(field.name for field in SEGMENT.fields)
     ),
-    "fault": Shape(
+    "fault": PayloadSchema(
         "ExceptionPayload",
         "1.0",
         ("module_name", "function_name", "exception", "exception_message", "traceback"),
     ),
 }
-_TIMES = frozenset({"generated_time", "created_at", "updated_at", "deleted_at"})
+_TIMES = frozenset(
+    field.name for resource in RESOURCES for field in resource.fields if field.is_time
+)
 
 
 def _value(field: str, value: Any) -> Any:
     if value is None:
         return None
     if field in NESTED:
-        return NESTED[field].of(value)
-    if field in _TIMES:  # in UTC: a datetime, or as hacore.api shows it
+        return NESTED[field].envelope(value)
+    if field in _TIMES:  # in UTC: a datetime, or as `Resource.serialize` writes it
         text = value.isoformat() if isinstance(value, datetime.datetime) else str(value)
         return f"{text[:19]}Z"
     return value
@@ -132,7 +108,7 @@ def _fault(exc: BaseException) -> Facts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """One notification on the bus, but for what oslo.messaging adds."""
+    """One event, without what oslo.messaging adds."""
 
     type: str
     payload: dict[str, Any]
@@ -143,47 +119,47 @@ class Event:
 
 
 class Events:
-    """Where events go to.
+    """Emits events.
 
-    :param send: called for every event; never blocks, never raises.  Without it there are none.
+    :param send: called for every event; never blocks, never raises.  None: no events.
     """
 
     def __init__(self, send: Callable[[Event], None] | None = None) -> None:
         self._send = send
 
     def start(self, action: str, facts: Facts) -> "Action":
-        """Tell that `action` begins; what it returns is to tell how it ends."""
+        """Emit the start of `action`; the caller emits its end through the result."""
         self.emit(action, "start", facts)
         return Action(self, action, dict(facts))
 
     @contextlib.contextmanager
     def emitting(self, action: str, facts: Facts) -> Iterator[dict[str, Any]]:
-        """Tell when `action` starts, and that it ends, or its error if it raises.
+        """Emit the start of `action`, and its end, or its error if the block raises.
 
-        :param facts: what is known of its object, by field; what the caller adds to
-            the dictionary that it gets is told at the end.
+        :param facts: the known fields of the object; the end also carries what the caller
+            adds to the dictionary that it gets.
         """
-        begun = self.start(action, facts)
+        started = self.start(action, facts)
         try:
-            yield begun.facts
+            yield started.facts
         except Exception as exc:
-            begun.error(exc)
+            started.error(exc)
             raise
-        begun.end()
+        started.end()
 
     def emit(self, action: str, phase: str, facts: Facts, exc: BaseException | None = None) -> None:
-        """Tell of one phase."""
+        """Emit one phase of `action`: start, end or error."""
         if self._send is not None:
-            shape = PAYLOADS[action.partition(".")[0]]
+            schema = PAYLOADS[action.partition(".")[0]]
             fault = None if exc is None else _fault(exc)
-            self._send(Event(f"{action}.{phase}", shape.of({**facts, "fault": fault})))
+            self._send(Event(f"{action}.{phase}", schema.envelope({**facts, "fault": fault})))
 
     def stop(self) -> None:
-        """Send what waits to be sent."""
+        """Send the events that wait."""
 
 
 class Action:
-    """An action that has been told to have started."""
+    """An action whose start has been emitted."""
 
     def __init__(self, events: Events, action: str, facts: dict[str, Any]) -> None:
         self.facts = facts
@@ -191,26 +167,26 @@ class Action:
         self._action = action
 
     def end(self, **facts: Any) -> None:
-        """It has succeeded."""
+        """Emit that the action has succeeded."""
         self._events.emit(self._action, "end", self.facts | facts)
 
     def error(self, exc: BaseException, **facts: Any) -> None:
-        """It has failed."""
+        """Emit that the action has failed."""
         self._events.emit(self._action, "error", self.facts | facts, exc)
 
 
 def connect(conf: cfg.ConfigOpts, binary: str) -> Events:
-    """Return what sends events to the bus; it sends none and has no thread if no driver is set.
+    """Return what sends events to the bus; without a driver it sends none and has no thread.
 
     :param binary: ``hacore-api`` or ``hacore-engine``; events name it as their publisher.
 
-    Raises ConfigError if [oslo_messaging_notifications] transport_url is wrong.
+    Raises ConfigError if [oslo_messaging_notifications] transport_url is invalid.
     """
     try:
         transport = oslo_messaging.get_notification_transport(conf)
     except oslo_messaging.MessagingException as exc:
         raise ConfigError(
-            f"Option [oslo_messaging_notifications] transport_url is wrong: {exc}."
+            f"Option [oslo_messaging_notifications] transport_url is invalid: {exc}."
         ) from exc
     if not set(conf.oslo_messaging_notifications.driver) - {"", "noop"}:
         transport.cleanup()
@@ -228,31 +204,33 @@ class _Connected(Events):
 
 
 class _Sender:
-    """Sends from a thread of its own what waits in a queue of limited length."""
+    """Sends events from a thread of its own, through a queue of limited length."""
 
     def __init__(self, transport: Any, publisher: str) -> None:
-        # retry=0: a broker that is away costs an event and no time
+        # retry=0: an unavailable broker costs an event, and no time
         self._notifier = oslo_messaging.Notifier(
             transport, publisher_id=publisher, topics=[TOPIC], retry=0
         )
         self._waiting: queue.Queue[Event | None] = queue.Queue(MOST_WAITING)
         self._full = False
-        self._away = False
+        self._unavailable = False
         self._thread = threading.Thread(target=self._run, name=f"events-{publisher}", daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:
-        """Have it sent, soon; or not at all if too many wait.  Returns at once."""
+        """Queue an event, or drop it if too many wait.  Returns at once."""
         try:
             self._waiting.put_nowait(event)
             self._full = False
         except queue.Full:
             if not self._full:
-                LOG.warning("%d events wait for the bus; dropping what is more", MOST_WAITING)
+                LOG.warning(
+                    "Too many events wait for the message bus: %d; dropping events", MOST_WAITING
+                )
             self._full = True
 
     def stop(self) -> None:
-        """Send what waits, as far as that goes in a moment."""
+        """Send the events that wait, for at most 5 seconds."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=2)
         self._thread.join(timeout=3)
@@ -266,15 +244,17 @@ class _Sender:
                     why = failures.take()
                 except Exception as exc:  # the top of a thread that must not end
                     why = exc
-                if why is not None and not self._away:
-                    LOG.warning("events are lost, the message bus does not take them: %s", why)
-                self._away = why is not None
+                if why is not None and not self._unavailable:
+                    LOG.warning(
+                        "Failed to send events to the message bus: %s; dropping events", why
+                    )
+                self._unavailable = why is not None
 
 
 class _Failures(logging.Filter):
-    """Takes what oslo.messaging logs instead of raising it.
+    """Catches the errors that oslo.messaging logs instead of raising.
 
-    That is a traceback and the whole payload, for each event that a broker does not take.
+    It logs a traceback and the whole payload, for each event that the broker refuses.
     """
 
     _LOGGERS = ("oslo_messaging.notify.messaging", "oslo_messaging.notify.notifier")
@@ -294,13 +274,13 @@ class _Failures(logging.Filter):
             logging.getLogger(name).removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep out of the log what this thread has to say there."""
+        """Drop the errors that this thread logs, and keep the reason."""
         if record.thread != self._mine or record.levelno < logging.ERROR:
             return True
         self._why = record.exc_info[1] if record.exc_info else record.getMessage()
         return False
 
     def take(self) -> object:
-        """Return why the last event was not sent; None if it was."""
+        """Return why the last event was not sent; None if it was sent."""
         why, self._why = self._why, None
         return why

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The WSGI application: the routes, and the pipeline around them."""
+"""The WSGI application: the router, and the middleware around it."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -11,17 +11,16 @@ from oslo_config import cfg
 from oslo_middleware import healthcheck, http_proxy_to_wsgi, request_id, sizelimit
 
 from hacore.api import faults, openapi, versions
-from hacore.api.answering import ComputeServices, Endpoint, Judge, Route, Services
-from hacore.api.context import Policy
-from hacore.api.door import HEALTHCHECK, Door, Guard
+from hacore.api.call import ComputeServices, Services
+from hacore.api.dispatch import PathResponder, RequestNegotiation
+from hacore.api.door import Door, Guard
+from hacore.api.policies import Policy
+from hacore.api.routes import HEALTHCHECK, OPENAPI, ROOT, ROUTES, Route
 from hacore.db.engine import Database
 from hacore.events import Events
 
-#: An operator makes this file, and load balancers send no more to this machine.
+#: While this file exists, /healthcheck answers 503 and load balancers leave this machine out.
 DISABLED = "/run/hacore/healthcheck_disable"
-
-#: Every URL below /v1 that needs a token.
-ROUTES: list[Route] = list(itertools.chain.from_iterable(openapi.PARTS.values()))
 
 
 def make_app(
@@ -33,10 +32,10 @@ def make_app(
 ) -> WSGIApplication:
     """Return the application.
 
-    :param wake: tells the engines that there is work; never blocks, never raises.
-    :param events: tells the bus what is done; None: nothing is told.
+    :param wake: notifies the engines of work; never blocks, never raises.
+    :param events: where events are sent to; None: nowhere.
 
-    Raises ConfigError if the policy files are broken.
+    Raises ConfigError if the policy files are invalid.
     """
     services = Services(
         db=db,
@@ -49,28 +48,28 @@ def make_app(
     inner = _routed(services, Policy(conf))
     # From the inside out.
     app: WSGIApplication = Guard(inner, conf)
-    app = _Sized(app, conf)
+    app = _SizeLimit(app, conf)
     app = http_proxy_to_wsgi.HTTPProxyToWSGI(app, conf)
-    app = faults.Shaped(app)
+    app = faults.FaultWrapper(app)
     app = _WithHealthcheck(app, conf)
     app = Door(app)
-    # looks at no path; the door's own answers have an id too
+    # reads no path; the answers of the door need a request id, too
     app = request_id.RequestId(app, conf)
     # a plain function, as servers and test clients expect one
     return lambda environ, start_response: app(environ, start_response)
 
 
 def _routed(services: Services, policy: Policy) -> falcon.App[Any, Any]:
-    app = falcon.App(middleware=[Judge(policy)])
+    app = falcon.App(middleware=[RequestNegotiation(policy)])
     faults.install(app)
-    app.add_route("/", versions.Root())
-    app.add_route(openapi.PATH, openapi.Document())
+    app.add_route(ROOT, versions.Root())
+    app.add_route(OPENAPI, openapi.Document())
     by_path = itertools.groupby(sorted(ROUTES, key=lambda route: route.path), _path)
     for path, routes in by_path:
-        endpoint = Endpoint(list(routes), services, policy)
-        app.add_route("/v1" + path, endpoint)
+        responder = PathResponder(list(routes), services, policy)
+        app.add_route("/v1" + path, responder)
         if not path:
-            app.add_route("/v1/", endpoint)
+            app.add_route("/v1/", responder)
     return app
 
 
@@ -78,11 +77,11 @@ def _path(route: Route) -> str:
     return route.path
 
 
-class _Sized:
-    """Refuses a large body by what its header says, before anything else is looked at.
+class _SizeLimit:
+    """Refuses a large body by its Content-Length, before anything else is checked.
 
-    oslo.middleware has one of these, which breaks off with an exception of WebOb in the
-    midst of falcon when a body in chunks is too large; this has its option.
+    oslo.middleware has such a limit, but raises an exception of WebOb inside falcon when
+    a chunked body is too large.  This one uses its option.
     """
 
     def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
@@ -94,13 +93,13 @@ class _Sized:
         environ["hacore.max_body_size"] = self._most
         length = environ.get("CONTENT_LENGTH") or "0"
         if length.isascii() and length.isdigit() and int(length[:20]) > self._most:
-            message = f"body: it must have at most {self._most} bytes."
+            message = f"body: must have at most {self._most} bytes."
             return faults.answer(start_response, environ, 413, message)
         return self._app(environ, start_response)
 
 
 class _WithHealthcheck:
-    """/healthcheck, for load balancers; [healthcheck] of the configuration is its own."""
+    """/healthcheck, for load balancers; its options are in [healthcheck]."""
 
     def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
         conf.register_opts(healthcheck.opts.HEALTHCHECK_OPTS, group="healthcheck")

@@ -1,29 +1,24 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The door: what every request passes first, and who may go on without a token.
+"""The door: what every request passes first, and which paths need no token.
 
-Whether a request needs a token and which function answers it must not be decided
-by two readings of one path.  So a path is served in one spelling only, what is
-public is a short list of those spellings, and the router refuses whoever has not
-passed the guard.
+The guard decides by the path whether a request needs a token, the router which handler
+answers it, and the two must never read one path differently.  So a path is served in
+one spelling only, the public paths are a short list of those spellings, and the router
+refuses every request that has not passed the guard.
 """
 
 import re
 from collections.abc import Iterable
-from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
-from hacore.api import context, faults, openapi
-
-HEALTHCHECK = "/healthcheck"
-
-#: Served without a token.  Everything else needs one, whether it exists or not.
-PUBLIC: Final = frozenset({"/", openapi.PATH, HEALTHCHECK})
+from hacore.api import context, faults
+from hacore.api.routes import PUBLIC, ROOT
 
 #: The only paths that end in a slash.
-_SLASH_AT_THE_END = ("/", "/v1/")
+_SLASH_AT_THE_END = (ROOT, "/v1/")
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _ESCAPE = re.compile(r"%(?P<hex>[0-9A-Fa-f]{2})?")
@@ -46,10 +41,10 @@ _IDENTITY = re.compile(
 
 
 class Door:
-    """Answers 404 to a path that is not in its normal form; takes identities off.
+    """Answers 404 to a path that is not in its normal form; removes identity headers.
 
-    A server decodes PATH_INFO, so the target of the request is looked at too,
-    where the server tells it.
+    A server decodes PATH_INFO, so the target of the request is checked, too,
+    where the server passes it on.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -60,26 +55,26 @@ class Door:
             del environ[key]
         path = environ["PATH_INFO"] = environ.get("PATH_INFO") or "/"  # as falcon takes it
         if not is_normal(path, [environ.get("REQUEST_URI"), environ.get("RAW_URI")]):
-            message = f"There is nothing at {path[:200]}; a path has one spelling only."
+            message = f"Nothing found at {path[:200]}; a path must be in its normal form."
             return faults.answer(start_response, environ, 404, message)
         return self._app(environ, start_response)
 
 
 class Guard:
-    """Wants a token for everything that is not public."""
+    """Requires a token for everything that is not public."""
 
     def __init__(self, app: WSGIApplication, conf: cfg.ConfigOpts) -> None:
         self._open = app
 
-        def passed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            context.let_in(environ)
+        def admitted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            context.admit(environ)
             return app(environ, start_response)
 
         if conf.auth_strategy == "noauth2":
-            self._guarded: WSGIApplication = context.NoAuth(passed)
+            self._guarded: WSGIApplication = context.NoAuth(admitted)
         else:
             self._guarded = auth_token.AuthProtocol(
-                passed, {"oslo_config_config": conf, "delay_auth_decision": False}
+                admitted, {"oslo_config_config": conf, "delay_auth_decision": False}
             )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -96,7 +91,7 @@ def is_normal(path: str, targets: Iterable[str | None] = ()) -> bool:
     """Return whether a path is in its normal form.
 
     :param path: PATH_INFO.
-    :param targets: the target of the request as it was sent, as servers tell it.
+    :param targets: the target of the request as it was sent, where the server passes it on.
     """
     if not _is_plain(path) or (path.endswith("/") and path not in _SLASH_AT_THE_END):
         return False
@@ -104,7 +99,7 @@ def is_normal(path: str, targets: Iterable[str | None] = ()) -> bool:
 
 
 def _is_normal_target(target: str, path: str) -> bool:
-    """Look at the path of a target, which a proxy may have put a prefix before."""
+    """Check the path of a target, to which a proxy may have added a prefix."""
     if not target:
         return False  # "GET  /v1 HTTP/1.1", of which uwsgi makes an empty path
     absolute = _ABSOLUTE.match(target)
@@ -121,7 +116,7 @@ def _is_normal_target(target: str, path: str) -> bool:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether it begins with a slash and has no segment that is empty or dots, and no odd sign."""
+    """Whether `path` begins with a slash and has no empty or dot segment, and no odd character."""
     if not path.startswith("/") or _NEVER.search(path):
         return False
     segments = path.removesuffix("/").split("/")[1:]

@@ -1,33 +1,32 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""/v1/extensions: the list that some clients look for; it says nothing new."""
+"""/v1/extensions: the fixed list that some clients read."""
 
 from typing import Any
 
-from hacore.api.answering import Call, Route
+from hacore.api.call import Call
 from hacore.errors import NotFound
-from hacore.policies import name
 
 _EXTENSIONS = {
     "extensions": ("Extensions", "The list of extensions."),
     "notifications": ("Notifications", "Reports of failures."),
     "os-hosts": ("Hosts", "Hosts of segments."),
-    "segments": ("Segments", "Sets of hosts that stand in for each other."),
+    "segments": ("Segments", "Sets of hosts that replace each other."),
     "versions": ("Versions", "Versions of the API."),
     "vmoves": ("VMoves", "The instances of failed hosts, one by one."),
 }
 
 
 def index(_call: Call) -> dict[str, Any]:
-    return {"extensions": [_show(alias) for alias in _EXTENSIONS]}
+    return {"extensions": [_serialize(alias) for alias in _EXTENSIONS]}
 
 
 def detail(_call: Call, alias: str) -> dict[str, Any]:
     if alias not in _EXTENSIONS:
-        raise NotFound(f"There is no extension {alias[:40]!r}.")
-    return {"extension": _show(alias)}
+        raise NotFound(f"No extension has the alias {alias[:40]!r}.")
+    return {"extension": _serialize(alias)}
 
 
-def _show(alias: str) -> dict[str, Any]:
+def _serialize(alias: str) -> dict[str, Any]:
     title, description = _EXTENSIONS[alias]
     return {
         "name": title,
@@ -37,23 +36,3 @@ def _show(alias: str) -> dict[str, Any]:
         "updated": "",
         "links": [],
     }
-
-
-ROUTES = [
-    Route(
-        "GET",
-        "/extensions",
-        index,
-        "List the extensions of the API",
-        name("extensions", "index"),
-        answer="Extensions",
-    ),
-    Route(
-        "GET",
-        "/extensions/{alias}",
-        detail,
-        "Show an extension",
-        name("extensions", "detail"),
-        answer="ExtensionAnswer",
-    ),
-]

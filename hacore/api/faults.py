@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Errors as clients see them: ``{"itemNotFound": {"code": 404, "message": "..."}}``.
 
-All of them: ours, falcon's, and (by `Shaped`) those of the middleware around
-the application, which would answer in shapes of their own.
+All of them: hacore's, falcon's, and (by `FaultWrapper`) those of the middleware around
+the router, which has error formats of its own.
 """
 
 import http
@@ -14,11 +14,11 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import falcon
 from oslo_log import log
 
-from hacore.errors import HacoreError
+from hacore.errors import HacoreError, NovaOutcomeUnknown, TransientNovaError, Unavailable
 
 LOG = log.getLogger(__name__)
 
-#: Clients know the names of these; another status is named after its phrase.
+#: Names that clients know; another status is named after its phrase.
 _NAMES = {
     400: "badRequest",
     401: "unauthorized",
@@ -35,8 +35,11 @@ _NAMES = {
 }
 
 RETRY_AFTER_S = 5
+#: Only these are answered with Retry-After: no retry helps where Nova refuses hacore's user.
+_RETRYABLE = (Unavailable, TransientNovaError, NovaOutcomeUnknown)
+_TRY_AGAIN = "Try again later."
 
-_ANSWERED = "hacore.fault"  # in the environment: the answer is a fault already
+_ANSWERED = "hacore.fault"  # in the environment: the answer is already a fault
 
 
 def name(status: int) -> str:
@@ -62,10 +65,13 @@ def install(app: falcon.App[Any, Any]) -> None:
 def _ours(_req: falcon.Request, resp: falcon.Response, exc: HacoreError, _params: Any) -> None:
     status = exc.http_status
     if status == 503:
-        # the details are the operator's business
-        LOG.warning("cannot answer: %s: %s", type(exc).__name__, exc)
-        first_line = (type(exc).__doc__ or "").splitlines()[0]
-        _answer(_req, resp, status, f"{first_line} Try again later.")
+        # the details are for the operator only
+        LOG.warning("Cannot answer: %s: %s", type(exc).__name__, exc)
+        message = (type(exc).__doc__ or "").splitlines()[0]
+        if isinstance(exc, _RETRYABLE):
+            message += f" {_TRY_AGAIN}"
+            resp.set_header("Retry-After", str(RETRY_AFTER_S))
+        _answer(_req, resp, status, message)
     elif status < 500:
         _answer(_req, resp, status, str(exc))
     else:
@@ -78,28 +84,31 @@ def _refused(
     resp.set_headers(exc.headers or {})
     message = exc.description or exc.title or ""
     if exc.status_code == 404:
-        message = f"There is nothing at {req.path[:200]}."
+        message = f"Nothing found at {req.path[:200]}."
     elif exc.status_code == 405:
-        message = f"{req.path[:200]} has no method {req.method[:20]}."
+        message = f"{req.path[:200]} does not support the method {req.method[:20]}."
     _answer(req, resp, exc.status_code, message)
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, exc: Exception, _params: Any) -> None:
-    LOG.error("%s %s failed", req.method, req.path, exc_info=exc)
-    _answer(req, resp, 500, "An internal error; the log has it under this request's id.")
+    LOG.error("Unexpected exception in %s %s", req.method, req.path, exc_info=exc)
+    _answer(
+        req,
+        resp,
+        500,
+        "Internal server error. The log has the cause, under the X-Openstack-Request-Id.",
+    )
 
 
 def _answer(req: falcon.Request, resp: falcon.Response, status: int, message: str) -> None:
     resp.status = falcon.code_to_http_status(status)
     resp.content_type = falcon.MEDIA_JSON
     resp.data = body(status, message)
-    if status == 503:
-        resp.set_header("Retry-After", str(RETRY_AFTER_S))
     req.env[_ANSWERED] = True
 
 
-class Shaped:
-    """Gives the errors of the middleware within `app` the shape of a fault."""
+class FaultWrapper:
+    """Answers with a fault where the middleware within `app` answers with another error."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
@@ -129,11 +138,11 @@ def answer(
     message: str,
     headers: Iterable[tuple[str, str]] = (),
 ) -> list[bytes]:
-    """Answer with a fault from outside falcon; of `headers` all but the body's are sent."""
+    """Answer with a fault from outside falcon, with `headers` except those of the body."""
     data = body(status, message)
     kept = [(key, value) for key, value in headers if not key.lower().startswith("content-")]
     kept += [("Content-Type", falcon.MEDIA_JSON), ("Content-Length", str(len(data)))]
-    if status == 503:
+    if status == 503:  # keystonemiddleware did not get an answer
         kept.append(("Retry-After", str(RETRY_AFTER_S)))
     environ[_ANSWERED] = True
     start_response(falcon.code_to_http_status(status), kept)
@@ -145,14 +154,14 @@ def _explanation(environ: WSGIEnvironment, status: int) -> str:
         if environ.get("HTTP_X_SERVICE_TOKEN") and environ.get("HTTP_X_IDENTITY_STATUS") != (
             "Invalid"
         ):
-            return "X-Service-Token: keystone does not accept it."
+            return "X-Service-Token: the token is invalid or expired."
         if environ.get("HTTP_X_AUTH_TOKEN", "").strip():
-            return "X-Auth-Token: keystone does not accept it."
-        return "X-Auth-Token: it is missing; this needs a token of keystone."
+            return "X-Auth-Token: the token is invalid or expired."
+        return "X-Auth-Token: a token of Keystone is required."
     if status == 503:
-        return "Keystone cannot be asked now. Try again later."
+        return f"Keystone is unavailable. {_TRY_AGAIN}"
     return http.HTTPStatus(status).phrase + "."
 
 
 def _no_write(_data: bytes) -> None:
-    """Stand in for WSGI's write(), which nothing here calls."""
+    """Replace WSGI's write(), which nothing here calls."""

@@ -14,14 +14,19 @@ Version = tuple[int, int]
 SERVICE = "instance-ha"
 HEADER = "OpenStack-API-Version"
 
-#: Oldest first; the comment says what each one added.
+OLDEST = (1, 0)
+RECOVERY_DETAILS = (1, 1)  # recovery_workflow_details of a notification
+SEGMENT_ENABLED = (1, 2)  # a segment can be enabled and disabled
+VMOVES = (1, 3)  # /notifications/{uuid}/vmoves
+
+#: Oldest first; each is named after what it added.
 VERSIONS: tuple[Version, ...] = (
-    (1, 0),  # as Masakari began
-    (1, 1),  # recovery_workflow_details in GET of a notification
-    (1, 2),  # a segment can be enabled and disabled
-    (1, 3),  # /notifications/{uuid}/vmoves
+    OLDEST,
+    RECOVERY_DETAILS,
+    SEGMENT_ENABLED,
+    VMOVES,
 )
-OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+NEWEST = VERSIONS[-1]
 
 _FORM = re.compile(r"([1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})")
 
@@ -31,10 +36,10 @@ def text(version: Version) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-def asked(headers: Mapping[str, str]) -> Version:
+def requested(headers: Mapping[str, str]) -> Version:
     """Return the version that the request asks for; the oldest if it asks for none.
 
-    A header that speaks to other services only, or without a number, asks for none.
+    A header that names only other services, or has no number, asks for none.
     Raises Invalid (400) for a malformed version, falcon.HTTPNotAcceptable for an unknown one.
     """
     wanted = microversion_parse.get_version(dict(headers), SERVICE)
@@ -44,11 +49,11 @@ def asked(headers: Mapping[str, str]) -> Version:
         return NEWEST
     match = _FORM.fullmatch(wanted)
     if match is None:
-        raise Invalid(f"{HEADER}: {wanted[:40]!r} is not of the form X.Y, nor 'latest'.")
+        raise Invalid(f"{HEADER}: {wanted[:40]!r} must be X.Y or 'latest'.")
     version = int(match[1]), int(match[2])
     if version not in VERSIONS:
         raise falcon.HTTPNotAcceptable(
-            description=f"{HEADER}: {wanted} is unknown; versions {text(OLDEST)} to "
-            f"{text(NEWEST)} are served."
+            description=f"{HEADER}: {wanted} is not supported; supported are "
+            f"{text(OLDEST)} to {text(NEWEST)}."
         )
     return version

@@ -11,32 +11,11 @@ from typing import Any
 
 import falcon
 
-from hacore.api import (
-    extensions,
-    faults,
-    hosts,
-    microversions,
-    notifications,
-    segments,
-    versions,
-    vmoves,
-)
-from hacore.api.answering import MEDIA_TYPES, Route
-from hacore.api.answers import SCHEMAS
-from hacore.api.examples import EXAMPLES
-from hacore.api.schemas import Schema
-
-PATH = "/v1/openapi.json"
-
-#: Title of a part of the API, and its routes; `hacore.api.app` serves the same.
-PARTS: dict[str, list[Route]] = {
-    "Segments": segments.ROUTES,
-    "Hosts": hosts.ROUTES,
-    "Notifications": notifications.ROUTES,
-    "VM moves": vmoves.ROUTES,
-    "Versions": versions.ROUTES,
-    "Extensions": extensions.ROUTES,
-}
+from hacore.api import faults, microversions
+from hacore.api.dispatch import MEDIA_TYPES
+from hacore.api.response_schemas import EXAMPLES, SCHEMAS
+from hacore.api.routes import OPENAPI, ROOT, SECTIONS, Route
+from hacore.resources import Schema
 
 _DESCRIPTION = """\
 Instance high availability for OpenStack: monitors report failures of hosts, processes and \
@@ -63,11 +42,11 @@ _VERSION_HEADER = {
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
-    paths: dict[str, dict[str, Any]] = {"/": {"get": _root()}, PATH: {"get": _itself()}}
-    for part, routes in PARTS.items():
+    paths: dict[str, dict[str, Any]] = {ROOT: {"get": _root()}, OPENAPI: {"get": _itself()}}
+    for section, routes in SECTIONS.items():
         for route in routes:
             path = "/v1" + (route.path or "/")
-            paths.setdefault(path, {})[route.method.lower()] = _operation(part, route)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(section, route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +55,7 @@ def document() -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": part} for part in PARTS],
+        "tags": [{"name": section} for section in SECTIONS],
         "security": [{"keystone": []}],
         "paths": paths,
         "components": {
@@ -88,13 +67,13 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(part: str, route: Route) -> dict[str, Any]:
-    what = f"Policy: `{route.rule}`." if route.rule else "Whoever has a token may ask."
+def _operation(section: str, route: Route) -> dict[str, Any]:
+    what = f"Policy: `{route.rule}`." if route.rule else "Needs a token, and no role."
     if route.since > microversions.OLDEST:
         what += f" New in microversion {microversions.text(route.since)}."
     operation: dict[str, Any] = {
-        "operationId": _operation_id(part, route),
-        "tags": [part],
+        "operationId": _operation_id(section, route),
+        "tags": [section],
         "summary": route.summary,
         "description": what,
         "parameters": [
@@ -115,8 +94,8 @@ def _operation(part: str, route: Route) -> dict[str, Any]:
     return operation
 
 
-def _operation_id(part: str, route: Route) -> str:
-    return f"{part}-{route.function.__name__}".lower().replace(" ", "-").replace("_", "-")
+def _operation_id(section: str, route: Route) -> str:
+    return f"{section}-{route.handler.__name__}".lower().replace(" ", "-").replace("_", "-")
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -167,7 +146,7 @@ def _faults(route: Route) -> dict[str, Any]:
 def _fault(status: int) -> dict[str, Any]:
     content = {
         "schema": {"$ref": "#/components/schemas/Fault"},
-        "example": json.loads(faults.body(status, "What is wrong with which field.")),
+        "example": json.loads(faults.body(status, "name: must not be empty.")),
     }
     return {"description": faults.name(status), "content": {falcon.MEDIA_JSON: content}}
 

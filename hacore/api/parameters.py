@@ -3,26 +3,27 @@
 
 from collections.abc import Iterable
 
-from hacore.api.schemas import Schema
+from hacore.api import query
+from hacore.resources import Schema
 
 
 def text(description: str) -> Schema:
-    """Anything; a value that nothing has finds nothing."""
+    """Any text; a value that no row has yields an empty list."""
     return {"type": "string", "description": description}
 
 
 def boolean(description: str) -> Schema:
-    """A yes or no."""
+    """A boolean."""
     return {
         "type": "string",
-        "enum": ["true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"],
-        "description": f"{description} The case of the letters does not matter.",
+        "enum": [word for pair in zip(query.TRUE, query.FALSE, strict=True) for word in pair],
+        "description": f"{description} Case-insensitive.",
     }
 
 
 def time(description: str) -> Schema:
     """A time."""
-    return {"type": "string", "description": f"{description} ISO 8601; without a zone it is UTC."}
+    return {"type": "string", "description": f"{description} ISO 8601; UTC unless a zone is given."}
 
 
 def page(sort_keys: Iterable[str]) -> dict[str, Schema]:
@@ -31,20 +32,20 @@ def page(sort_keys: Iterable[str]) -> dict[str, Schema]:
         "limit": {
             "type": "integer",
             "minimum": 0,
-            "description": "The most rows wanted; more than osapi_max_limit are never sent.",
+            "description": "Maximum number of rows; osapi_max_limit caps it.",
         },
         "marker": {
             "type": "string",
-            "description": "Id or uuid of the row after which the page begins.",
+            "description": "Id or UUID of the row after which the page begins.",
         },
         "sort_key": {
             "type": "array",
             "items": {"type": "string", "enum": list(sort_keys)},
-            "description": "Repeatable; by default created_at.",
+            "description": "Repeatable; the default is created_at.",
         },
         "sort_dir": {
             "type": "array",
             "items": {"type": "string", "enum": ["asc", "desc"]},
-            "description": "One for each sort_key at most; by default desc, or as the first one.",
+            "description": "At most one for each sort_key; the default is the first one, or desc.",
         },
     }

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What request bodies look like, and why one is refused.
+"""Schemas of request bodies, and the sentence that says why a body is refused.
 
 JSON Schema 2020-12; the same dictionaries go into the OpenAPI document.  Two
-formats are ours, because a regular expression for them fills a page.
+formats are defined here, because a regular expression for them would fill a page.
 """
 
 import unicodedata
@@ -12,15 +12,14 @@ from typing import Any
 import jsonschema
 
 from hacore.errors import Invalid
+from hacore.resources import Schema
 from hacore.states import NotificationType, RecoveryMethod
-
-Schema = dict[str, Any]
 
 _TRUE = ["True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"]
 _FALSE = ["False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"]
 
 BOOLEAN: Schema = {
-    "description": "true or false, also as one of the words that instance-ha v1 takes for it.",
+    "description": "true or false, also as one of the words that instance-ha v1 accepts.",
     "enum": [True, False, *_TRUE, *_FALSE],
 }
 NAME: Schema = {
@@ -53,21 +52,20 @@ WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
 UUID: Schema = {
     "type": "string",
     "pattern": "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$",
-    "description": "A uuid, with or without dashes.",
+    "description": "A UUID, with or without dashes.",
 }
 
 
-def _object(properties: Mapping[str, Schema], required: tuple[str, ...] = ()) -> Schema:
-    schema: Schema = {
-        "type": "object",
-        "properties": dict(properties),
-        "additionalProperties": False,
-    }
-    return {**schema, "required": list(required)} if required else {**schema, "minProperties": 1}
+def object_schema(properties: Mapping[str, Schema], required: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object that has the `required` fields, or else any of its fields."""
+    schema: Schema = {"type": "object", "properties": dict(properties)}
+    if required:
+        return {**schema, "required": list(required), "additionalProperties": False}
+    return {**schema, "additionalProperties": False, "minProperties": 1}
 
 
 def _wrapped(key: str, schema: Schema) -> Schema:
-    return _object({key: schema}, (key,))
+    return object_schema({key: schema}, (key,))
 
 
 _SEGMENT = {
@@ -79,10 +77,10 @@ _SEGMENT = {
 _SEGMENT_1_2 = {**_SEGMENT, "enabled": BOOLEAN}
 _SEGMENT_NEEDS = ("name", "recovery_method", "service_type")
 
-SEGMENT_CREATE = _wrapped("segment", _object(_SEGMENT, _SEGMENT_NEEDS))
-SEGMENT_CREATE_1_2 = _wrapped("segment", _object(_SEGMENT_1_2, _SEGMENT_NEEDS))
-SEGMENT_UPDATE = _wrapped("segment", _object(_SEGMENT))
-SEGMENT_UPDATE_1_2 = _wrapped("segment", _object(_SEGMENT_1_2))
+SEGMENT_CREATE = _wrapped("segment", object_schema(_SEGMENT, _SEGMENT_NEEDS))
+SEGMENT_CREATE_1_2 = _wrapped("segment", object_schema(_SEGMENT_1_2, _SEGMENT_NEEDS))
+SEGMENT_UPDATE = _wrapped("segment", object_schema(_SEGMENT))
+SEGMENT_UPDATE_1_2 = _wrapped("segment", object_schema(_SEGMENT_1_2))
 
 _HOST = {
     "name": HOSTNAME,
@@ -92,13 +90,13 @@ _HOST = {
     "on_maintenance": BOOLEAN,
 }
 
-HOST_CREATE = _wrapped("host", _object(_HOST, ("name", "type", "control_attributes")))
-HOST_UPDATE = _wrapped("host", _object(_HOST))
+HOST_CREATE = _wrapped("host", object_schema(_HOST, ("name", "type", "control_attributes")))
+HOST_UPDATE = _wrapped("host", object_schema(_HOST))
 
 _EVENT: Schema = {"type": "string", "enum": ["STARTED", "STOPPED"]}
 
 PAYLOADS: dict[NotificationType, Schema] = {
-    NotificationType.COMPUTE_HOST: _object(
+    NotificationType.COMPUTE_HOST: object_schema(
         {
             "event": _EVENT,
             "cluster_status": {"type": "string", "enum": ["ONLINE", "OFFLINE"]},
@@ -106,10 +104,10 @@ PAYLOADS: dict[NotificationType, Schema] = {
         },
         ("event",),
     ),
-    NotificationType.PROCESS: _object(
+    NotificationType.PROCESS: object_schema(
         {"event": _EVENT, "process_name": WORDS}, ("event", "process_name")
     ),
-    NotificationType.VM: _object(
+    NotificationType.VM: object_schema(
         {"event": WORDS, "instance_uuid": UUID, "vir_domain_event": WORDS},
         ("event", "instance_uuid", "vir_domain_event"),
     ),
@@ -117,13 +115,13 @@ PAYLOADS: dict[NotificationType, Schema] = {
 
 
 def _notification(type_: Schema, payload: Schema) -> Schema:
-    return _object(
+    return object_schema(
         {
             "type": type_,
             "hostname": HOSTNAME,
             "generated_time": {
                 "type": "string",
-                "description": "ISO 8601; without a zone it is UTC.",
+                "description": "ISO 8601; UTC unless a zone is given.",
                 "examples": ["2026-01-31T12:00:00.000000"],
             },
             "payload": payload,
@@ -132,14 +130,14 @@ def _notification(type_: Schema, payload: Schema) -> Schema:
     )
 
 
-#: The part that all types share; the payload is checked once the type is known.
+#: The part that all types share; the payload is validated once the type is known.
 NOTIFICATION_CREATE = _wrapped(
     "notification",
     _notification(
         {"type": "string", "enum": [str(type_) for type_ in PAYLOADS]}, {"type": "object"}
     ),
 )
-#: The whole, for the OpenAPI document.
+#: The whole body, for the OpenAPI document.
 NOTIFICATION_CREATE_DOCUMENTED = _wrapped(
     "notification",
     {"oneOf": [_notification({"const": str(type_)}, body) for type_, body in PAYLOADS.items()]},
@@ -147,12 +145,12 @@ NOTIFICATION_CREATE_DOCUMENTED = _wrapped(
 
 
 def truth(value: Any) -> bool:
-    """Return the meaning of a value that passed `BOOLEAN`."""
+    """Return the meaning of a value that is valid by `BOOLEAN`."""
     return value is True or value in _TRUE
 
 
 def with_truth(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Return a copy of `values` in which the named ones, if there, are true or false."""
+    """Return a copy of `values` in which the named ones are booleans."""
     return {key: truth(value) if key in names else value for key, value in values.items()}
 
 
@@ -179,14 +177,14 @@ def _is_text(value: Any) -> bool:
 
 
 class Validator:
-    """A schema that says in one sentence what is wrong with a body."""
+    """A schema that explains in one sentence why a body is invalid."""
 
     def __init__(self, schema: Schema, prefix: str = "") -> None:
         self._validator = jsonschema.Draft202012Validator(schema, format_checker=_formats)
         self._prefix = prefix
 
-    def check(self, body: Any) -> None:
-        """Raise Invalid, which names the field and the reason."""
+    def validate(self, body: Any) -> None:
+        """Raise Invalid with the field and the reason if the body is invalid."""
         errors: Iterator[jsonschema.ValidationError] = self._validator.iter_errors(body)
         error = next(errors, None)
         if error is not None:
@@ -197,7 +195,7 @@ class Validator:
 
 def _wrong_type(error: jsonschema.ValidationError) -> str:
     wanted: Any = error.validator_value
-    return f"it must be of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+    return f"must be of type {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
 
 
 def _missing(error: jsonschema.ValidationError) -> str:
@@ -211,17 +209,17 @@ def _unknown(error: jsonschema.ValidationError) -> str:
     schema: Any = error.schema
     known = schema["properties"]
     names = ", ".join(repr(name[:40]) for name in list(instance)[:5] if name not in known)
-    return f"{names or 'a key'} is unknown here; known are {', '.join(known)}"
+    return f"unknown field{' ' * bool(names)}{names}; known fields are {', '.join(known)}"
 
 
 def _description(error: jsonschema.ValidationError) -> str:
     schema: Any = error.schema
-    return f"it does not fit: {schema['description'].rstrip('.')}"
+    return f"invalid value; allowed: {schema['description'].rstrip('.')}"
 
 
 def _not_among(error: jsonschema.ValidationError) -> str:
     wanted: Any = error.validator_value
-    return f"it must be one of {', '.join(str(value) for value in wanted)}"
+    return f"must be one of {', '.join(str(value) for value in wanted)}"
 
 
 _REASONS: dict[str, Callable[[jsonschema.ValidationError], str]] = {
@@ -231,7 +229,7 @@ _REASONS: dict[str, Callable[[jsonschema.ValidationError], str]] = {
     "enum": _not_among,
     "pattern": _description,
     "format": _description,
-    "minLength": lambda _error: "it must not be empty",
-    "maxLength": lambda error: f"it must have at most {error.validator_value} characters",
-    "minProperties": lambda _error: "nothing is given to change",
+    "minLength": lambda _error: "must not be empty",
+    "maxLength": lambda error: f"must have at most {error.validator_value} characters",
+    "minProperties": lambda _error: "must have at least one field",
 }

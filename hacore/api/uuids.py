@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Uuids in a path: what is none cannot be found, and the database is not asked."""
+"""UUIDs in a path: an invalid one is answered 404 without a query of the database."""
 
 import re
 
@@ -8,7 +8,7 @@ from hacore.errors import NotFound
 _FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def check(text: str, missing: type[NotFound]) -> None:
-    """Raise `missing` if `text` is the uuid of nothing."""
+def require_uuid(text: str, missing: type[NotFound]) -> None:
+    """Raise `missing` unless `text` is a UUID as hacore makes them."""
     if not _FORM.fullmatch(text):
-        raise missing(f"{text[:40]!r} is no uuid as hacore gives them.")
+        raise missing(f"{text[:40]!r} is not a valid UUID.")

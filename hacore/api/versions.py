@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""/ and /v1/: which versions there are."""
+"""/ and /v1/: the versions of the API."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 import falcon
 
 from hacore.api import microversions
-from hacore.api.answering import Call, Route
+from hacore.api.call import Call
 from hacore.errors import NotFound
 
 _UPDATED = "2026-11-21T00:00:00Z"  # when NEWEST came
@@ -41,28 +41,15 @@ def detail(call: Call) -> dict[str, Any]:
 
 def detail_by_id(call: Call, version_id: str) -> dict[str, Any]:
     if version_id != "v1.0":
-        raise NotFound(f"There is no version {version_id[:40]!r}; the only one is v1.0.")
+        raise NotFound(f"No version has the id {version_id[:40]!r}; the only one is v1.0.")
     return detail(call)
 
 
 class Root:
-    """/, which needs no token and knows no microversions."""
+    """/, which needs no token and has no microversions."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = falcon.MEDIA_JSON
         resp.data = json.dumps({"versions": [_version(req.prefix)]}).encode()
 
     on_head = on_get
-
-
-ROUTES = [
-    Route("GET", "", detail, "Show the version", None, answer="VersionAnswer"),
-    Route(
-        "GET",
-        "/versions/{version_id}",
-        detail_by_id,
-        "Show the version by its id",
-        None,
-        answer="VersionAnswer",
-    ),
-]

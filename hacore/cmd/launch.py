@@ -200,7 +200,7 @@ def check_application(conf: cfg.ConfigOpts) -> None:
     """Raise when the API cannot be built from these options and policy files."""
     # imported here: an engine does not need them
     from hacore.api.app import make_app
-    from hacore.api.context import Policy
+    from hacore.api.policies import Policy
 
     try:
         Policy(conf)

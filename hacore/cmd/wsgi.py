@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """``hacore.cmd.wsgi:application`` for uwsgi, gunicorn and others.
 
-The configuration files are those of hacore-api; HACORE_CONFIG_FILES, a list separated by
-``;``, overrides them.  The server must load the application after the fork (uwsgi
---lazy-apps; gunicorn does so by default).
+The configuration is read from the files that hacore-api reads, unless HACORE_CONFIG_FILES
+names others, separated by ``;``.  The server must load the application after it has forked
+(uwsgi --lazy-apps; gunicorn does so by default).
 """
 
 import atexit
@@ -18,16 +18,10 @@ def _application() -> Any:
     names = filter(None, os.environ.get("HACORE_CONFIG_FILES", "").split(";"))
     argv = [f"--config-file={name}" for name in names]
     concurrency.select(argv)
-    from hacore import events
-    from hacore.api.app import make_app
-    from hacore.api.service import NOVA_PATIENCE_S
+    from hacore.api.composition import compose, start_heartbeat
     from hacore.clock import SystemClock
     from hacore.cmd import launch
-    from hacore.db.engine import Database
-    from hacore.heartbeat import Heartbeat
     from hacore.monitoring import Monitoring
-    from hacore.nova import Nova
-    from hacore.rpc import Waker
 
     with launch.one_sentence("hacore-api"):
         conf = launch.configure("hacore-api", argv)
@@ -36,23 +30,11 @@ def _application() -> Any:
         launch.check_database(conf)
         launch.check_nova(conf, must_answer=False)
         Monitoring(conf, "api_port", one_of_many=True).start()
-        db = Database(conf.database)
-        heartbeat = Heartbeat(db, "hacore-api", conf.host, conf.claim_lease)
-        heartbeat.beat()
-        threading.Thread(
-            target=heartbeat.keep,
-            args=(SystemClock(), threading.Event()),
-            name="api-heartbeat",
-            daemon=True,
-        ).start()
-        atexit.register(heartbeat.end)
-        return make_app(
-            conf,
-            db,
-            Nova(conf, retry_timeout_s=NOVA_PATIENCE_S),
-            Waker(conf).wake,
-            events.connect(conf, "hacore-api"),
-        )
+        clock = SystemClock()
+        parts = compose(conf, clock)
+        start_heartbeat(parts, clock, threading.Event())
+        atexit.register(parts.heartbeat.end)
+        return parts.app
 
 
 application = _application()

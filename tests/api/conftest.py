@@ -18,7 +18,7 @@ from hacore.api.app import make_app
 from hacore.api.server import make_server
 from hacore.clock import SystemClock
 from hacore.db.engine import Database
-from hacore.errors import NovaError
+from hacore.errors import HacoreError
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.server import SandboxServer
@@ -33,7 +33,7 @@ class Computes:
     def __init__(self) -> None:
         self.names = set(COMPUTES)
         self.asked: list[str] = []
-        self.error: NovaError | None = None
+        self.error: HacoreError | None = None
 
     def service(self, host: str) -> object | None:
         self.asked.append(host)

@@ -10,6 +10,7 @@ import falcon.inspect
 import pytest
 
 from hacore.api import app as api
+from hacore.api.routes import PUBLIC, ROUTES
 from tests.services import skip_unless_required
 
 from .conftest import Keystone
@@ -223,6 +224,17 @@ def test_every_route_is_in_the_matrix() -> None:
     heads = {route for route in served if route.startswith("HEAD ")}
 
     assert served - heads | {"GET /healthcheck"} == set(MATRIX)
+
+
+def test_the_matrix_and_the_routes_agree() -> None:
+    """Without a token one gets what is public, and without a role what no rule protects."""
+    free = {f"{route.method} /v1{route.path}" for route in ROUTES if route.rule is None}
+    free |= {f"GET {path}" for path in PUBLIC} | {"GET /v1/"}
+
+    assert {route for route, row in MATRIX.items() if row[0] != 401} == {
+        f"GET {path}" for path in PUBLIC
+    }
+    assert {route for route, row in MATRIX.items() if row[2:5] != (403, 403, 403)} == free
 
 
 def test_the_matrix(server: Server) -> None:

@@ -192,8 +192,7 @@ def test_a_message_names_the_field_and_the_reason(client: Client) -> None:
     )
 
     assert assert_fault(answer, 400) == (
-        "segment/recovery_method: it must be one of auto, reserved_host, auto_priority, "
-        "rh_priority."
+        "segment/recovery_method: must be one of auto, reserved_host, auto_priority, rh_priority."
     )
 
 

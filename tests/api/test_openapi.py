@@ -8,8 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from hacore.api import answers, app, openapi
-from hacore.api.examples import EXAMPLES
+from hacore.api import openapi
+from hacore.api.response_schemas import EXAMPLES, SCHEMAS
+from hacore.api.routes import OPENAPI, ROUTES
 
 from .conftest import Client, report
 
@@ -31,13 +32,13 @@ def test_it_is_served_without_a_token(client: Client) -> None:
 
 def test_every_route_is_in_it() -> None:
     paths = openapi.document()["paths"]
-    served = {(route.method.lower(), "/v1" + (route.path or "/")) for route in app.ROUTES}
+    served = {(route.method.lower(), "/v1" + (route.path or "/")) for route in ROUTES}
 
     assert served == {
         (method, path)
         for path, methods in paths.items()
         for method in methods
-        if path not in ("/", openapi.PATH)
+        if path not in ("/", OPENAPI)
     }
     identifiers = [
         operation["operationId"] for methods in paths.values() for operation in methods.values()
@@ -49,7 +50,7 @@ def test_every_schema_is_one() -> None:
     document = openapi.document()
     for name, schema in document["components"]["schemas"].items():
         jsonschema.Draft202012Validator.check_schema(schema)
-        assert name in json.dumps(document["paths"]) + json.dumps(answers.SCHEMAS)
+        assert name in json.dumps(document["paths"]) + json.dumps(SCHEMAS)
 
 
 def check(name: str, body: Any) -> None:
@@ -59,13 +60,11 @@ def check(name: str, body: Any) -> None:
 
 
 def test_examples_are_accepted_and_answers_are_as_declared(client: Client) -> None:
-    examples = {
-        route.function: dict(route.example) for route in app.ROUTES if route.example is not None
-    }
-    routes = {(route.method, route.path): route for route in app.ROUTES}
+    examples = {route.handler: dict(route.example) for route in ROUTES if route.example is not None}
+    routes = {(route.method, route.path): route for route in ROUTES}
 
     def example(method: str, path: str) -> Any:
-        return examples[routes[method, path].function]
+        return examples[routes[method, path].handler]
 
     segments = "/v1/segments"
     made = client.post(segments, example("POST", "/segments")).json
@@ -106,7 +105,7 @@ def test_the_documented_body_refuses_what_the_service_refuses(
 ) -> None:
     client.host(client.segment())
     body = {"notification": report(payload=payload)}
-    (route,) = [r for r in app.ROUTES if (r.method, r.path) == ("POST", "/notifications")]
+    (route,) = [r for r in ROUTES if (r.method, r.path) == ("POST", "/notifications")]
     assert route.documented_body is not None
 
     fits = jsonschema.Draft202012Validator(route.documented_body).is_valid(body)

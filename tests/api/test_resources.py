@@ -94,6 +94,31 @@ def test_nova_away_is_503_with_retry_after(client: Client, nova: Computes) -> No
     assert "secret-place" not in answer.text
 
 
+def _with_subclasses(error: type[errors.HacoreError]) -> list[type[errors.HacoreError]]:
+    return [error, *(each for sub in error.__subclasses__() for each in _with_subclasses(sub))]
+
+
+@pytest.mark.parametrize(
+    "error", [each for each in _with_subclasses(errors.HacoreError) if each.http_status == 503]
+)
+def test_only_what_a_retry_may_heal_is_to_be_tried_again(
+    client: Client, nova: Computes, error: type[errors.HacoreError]
+) -> None:
+    healed = (errors.Unavailable, errors.TransientNovaError, errors.NovaOutcomeUnknown)
+    segment = client.segment()
+    nova.error = error("secret")
+
+    answer = client.post(
+        f"/v1/segments/{segment['uuid']}/hosts",
+        {"host": {"name": "compute1", "type": "COMPUTE", "control_attributes": "SSH"}},
+    )
+
+    assert answer.status_code == 503
+    assert ("Retry-After" in answer.headers) is issubclass(error, healed)
+    assert reason(answer).lower().count("again") == int(issubclass(error, healed))
+    assert "secret" not in answer.text
+
+
 def test_nova_is_asked_only_when_a_name_is_new(client: Client, nova: Computes) -> None:
     segment = client.segment()
     host = client.host(segment)

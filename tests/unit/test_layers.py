@@ -31,16 +31,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "metrics": {"errors", "states"},
     "conf": _BOTTOM,
+    "resources": {"states"},
     **{door: _COUNTING | {"conf"} for door in _DOORS},
-    "policies": _BOTTOM | {"conf"},
     "heartbeat": {"clock", "db", "errors", "processes"},
     "monitoring": {"conf", "db", "errors", "metrics"},
     "engine": _COUNTING | _DOORS | {"conf", "heartbeat"},
     "tasks": _COUNTING | _DOORS | {"conf", "engine"},  # the engine finds them by entry points
-    "api": _COUNTING | _DOORS | {"conf", "heartbeat", "policies"},
+    "api": _COUNTING | _DOORS | {"conf", "heartbeat", "resources"},
     "masakari": _BOTTOM | {"conf", "db"},
 }
 MAY_IMPORT["db"] |= {"processes"}
+MAY_IMPORT["events"] |= {"resources"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
 # All of it, its command too: the demo runs hacore-standalone as a process of its own.
 MAY_IMPORT[_SANDBOX] = {"clock"}
@@ -210,8 +211,8 @@ ENGINE_MAY = "clock, conf, db, errors, events, heartbeat, metrics, nova, rpc, st
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, heartbeat, metrics, nova, policies, rpc, "
-            "states.",
+            "itself and clock, conf, db, errors, events, heartbeat, metrics, nova, resources, "
+            "rpc, states.",
         ),
         (
             "db.segments",

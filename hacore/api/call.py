@@ -1,0 +1,55 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""What the handler of a route gets: one request, and the services of the process."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hacore.api.context import Context
+from hacore.api.microversions import Version
+from hacore.api.query import Query
+from hacore.db.engine import Database
+from hacore.events import Events
+
+
+class ComputeServices(Protocol):
+    """What the API needs of Nova."""
+
+    def service(self, host: str) -> object | None:
+        """Return the nova-compute service of that host; None if Nova has none.
+
+        Raises a subclass of hacore.errors.NovaError if Nova gives no answer.
+        """
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the handlers of one process share."""
+
+    db: Database
+    nova: ComputeServices
+    wake: Callable[[], None]
+    events: Events
+    most_rows: int
+    duplicate_window_s: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, checked as far as its route says."""
+
+    services: Services
+    caller: Context
+    version: Version
+    url: str  # up to and without the path
+    query: Query
+    body: Any = None  # valid by the schema of the route
+
+    @property
+    def db(self) -> Database:
+        return self.services.db
+
+    def emitting(self, action: str, **facts: Any) -> AbstractContextManager[dict[str, Any]]:
+        """Emit events when `action` starts and when it ends; see hacore.events."""
+        return self.services.events.emitting(action, facts)
