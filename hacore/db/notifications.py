@@ -61,7 +61,7 @@ _CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
 def create(
     db: Database, report: Report, *, request_id: str | None, duplicate_window_s: float
 ) -> Notification:
-    """Take a notification in, as the rules of intake want it (RECOVERY.md, 2).
+    """Take a notification in, by the rules of doc/recovery.md, "Which notifications are accepted".
 
     Raises Invalid for an unknown host, OnMaintenance, or Duplicate for one that
     equals another that has not ended and came in at most `duplicate_window_s` ago.
