@@ -21,22 +21,27 @@ extensions = [
     "rest_reference",
     "settings_reference",
 ]
-exclude_patterns = ["build", "examples", "extensions"]
+exclude_patterns = ["build", "examples", "extensions", "static"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
-html_theme = "alabaster"
-html_theme_options = {"page_width": "76em", "sidebar_width": "16em", "fixed_sidebar": True}
+highlight_language = "none"  # commands and what they print
+
+html_theme = "furo"
+html_title = "hacore"
+html_static_path = ["static"]
+html_css_files = ["hacore.css"]
 html_show_sphinx = False
 html_show_sourcelink = False
+html_copy_source = False
 
 _COMMANDS = {
-    "hacore-api": "the REST API, where failures are reported",
-    "hacore-engine": "claims what was reported and recovers from it",
+    "hacore-api": "the REST API that accepts notifications of failures",
+    "hacore-engine": "claims notifications and runs their recoveries",
     "hacore-standalone": "API and engine in one process, on SQLite",
-    "hacore-manage": "the database, the flows, the recoveries, from the command line",
-    "hacore-status": "whether an upgrade may go on",
+    "hacore-manage": "manage the database, the flows and the recoveries",
+    "hacore-status": "check whether an upgrade can go on",
     "hacore-sandbox": "a simulated OpenStack cloud to try hacore on",
 }
 man_pages = [(f"man/{name}", name, does, author, 1) for name, does in _COMMANDS.items()]

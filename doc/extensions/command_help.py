@@ -60,11 +60,11 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         texts = _help(self.arguments[0])
-        return [nodes.literal_block(text, text, language="none") for text in texts]
+        return [nodes.literal_block(text, text, language="text") for text in texts]
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx of the directive."""
+    """Register the directive."""
     app.add_directive("command-help", CommandHelp)
     return {"parallel_read_safe": True}
 

@@ -142,6 +142,6 @@ class RestReference(SphinxDirective):
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx of the directive."""
+    """Register the directive."""
     app.add_directive("rest-reference", RestReference)
     return {"parallel_read_safe": True}

@@ -119,7 +119,7 @@ class EveryRule(SphinxDirective):
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx of the directives."""
+    """Register the directives."""
     app.add_directive("every-option", EveryOption)
     app.add_directive("every-rule", EveryRule)
     return {"parallel_read_safe": True}

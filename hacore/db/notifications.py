@@ -62,7 +62,7 @@ _CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
 def create(
     db: Database, report: Report, *, request_id: str | None, duplicate_window_s: float
 ) -> Notification:
-    """Accept a notification by the rules of intake (doc/recovery.md).
+    """Accept a notification by the rules of doc/recovery.md, "Which notifications are accepted".
 
     Raises Invalid for an unknown host, OnMaintenance, or Duplicate for one that
     equals another that has not ended and was accepted at most `duplicate_window_s` ago.

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """haproxy in front of a cluster: one writer, the others for when it is gone.
 
-It runs what doc/operate.md shows, with the addresses of the test.
+It runs what doc/database.md shows, with the addresses of the test.
 """
 
 import re
@@ -13,7 +13,7 @@ from tests.e2e.daemons import Daemon, wait_for
 from tests.galera.cluster import Cluster, which
 from tests.servers import free_port
 
-_DOCUMENT = Path(__file__).parents[2] / "doc" / "operate.md"
+_DOCUMENT = Path(__file__).parents[2] / "doc" / "database.md"
 _START_S = 30.0
 
 
@@ -65,5 +65,5 @@ def _block(language: str) -> str:
 
 
 def _replaced(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1, f"{old} is not once in doc/operate.md"
+    assert text.count(old) == 1, f"{old} is not once in doc/database.md"
     return text.replace(old, new)

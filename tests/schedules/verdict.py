@@ -197,7 +197,7 @@ def _second(row: dict[str, Any], column: str = "created_at") -> float:
 
 
 def _afterwards(vm_state: str, power_state: int) -> str:
-    """The table of RECOVERY.md, 7."""
+    """The table of doc/recovery.md, "The state of an instance afterwards"."""
     if vm_state == "resized":
         return "active" if power_state == RUNNING else "stopped"
     kept = {"active": "active", "error": "error"}

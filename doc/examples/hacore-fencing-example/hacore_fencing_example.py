@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Two steps for recoveries of hacore: one on hacore's base class, one plain taskflow task."""
+"""Two steps for recoveries of hacore: one on hacore's base class, one a plain taskflow task."""
 
 import logging
 import shlex
@@ -32,12 +32,12 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 class FenceHostTask(Task):
     """Switch the host off, so that no instance of it runs twice."""
 
-    # The name under which later steps get what `execute` returns:
-    # disable_compute_service_task tells Nova at once that a fenced host is down.
+    # Later steps get the result of `execute` by this name:
+    # disable_compute_service_task forces the nova-compute of a fenced host down at once.
     default_provides = "fenced"
 
     def execute(self, host_name: str) -> bool:
-        """Run the operator's command; a host that is off already is as good."""
+        """Run the operator's command; a host that is already off is a success."""
         # Not in the constructor: it runs at start too, without a context.
         self.context.conf.register_opts(OPTIONS, group=GROUP)
         options = self.context.conf[GROUP]
@@ -59,10 +59,10 @@ class FenceHostTask(Task):
 
 
 class AnnounceTask(task.Task):
-    """Log how many instances were moved: a task that knows nothing of hacore."""
+    """Log how many instances were evacuated: a task that does not depend on hacore."""
 
     def execute(self, host_name: str, instance_list: list[str], fenced: bool = False) -> None:
-        """Get by their names what the engine and earlier steps provide."""
+        """Use values that the engine and earlier steps provide, matched by name."""
         how = "after fencing" if fenced else "without fencing"
-        LOG.info("moved %d instances away from %s %s", len(instance_list), host_name, how)
+        LOG.info("Evacuated %d instances from %s %s", len(instance_list), host_name, how)
         self.update_progress(1.0)
