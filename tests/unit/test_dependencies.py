@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What a distribution imports is what its pyproject.toml declares."""
+"""What is imported is declared, and hooks and CI use the same tools."""
 
 import ast
 import importlib.metadata
@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -45,6 +46,20 @@ def _imported(folder: pathlib.Path) -> Iterator[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_hooks_are_the_tools_of_ci() -> None:
+    """A commit that the hooks let pass must pass in .ci/run too."""
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = dict(
+        requirement.split("==")
+        for requirement in lint["optional-dependencies"]["lint"]
+        if "==" in requirement
+    )
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    revisions = {pathlib.PurePath(repo["repo"]).name: repo.get("rev") for repo in hooks["repos"]}
+    assert revisions == {"ruff-pre-commit": f"v{pinned['ruff']}", "local": None}
+    assert "mypy" in pinned
 
 
 @pytest.mark.parametrize(("project", "package"), [(".", "hacore"), ("sandbox", "hacore_sandbox")])
