@@ -235,7 +235,7 @@ def _check_exposure(conf: cfg.ConfigOpts) -> None:
     ):
         return
     raise ConfigError(
-        f"[DEFAULT] auth_strategy = noauth2 lets anybody who reaches {address} evacuate hosts: "
+        f"[DEFAULT] auth_strategy = noauth2 lets anybody who can reach {address} evacuate hosts: "
         "set [api] listen = 127.0.0.1, or auth_strategy = keystone, or [api] "
         "allow_noauth_everywhere = true if that is intended."
     )

@@ -28,8 +28,8 @@ common = [
             ("threading", "native threads"),
             ("eventlet", "green threads; the maintainers of eventlet are retiring it"),
         ],
-        help="How a daemon runs tasks concurrently. The environment variable HACORE_CONCURRENCY "
-        "overrides this option.",
+        help="Concurrency model of a daemon. The environment variable HACORE_CONCURRENCY overrides "
+        "this option.",
     ),
 ]
 
@@ -83,7 +83,7 @@ engine = [
         "max_recovery_attempts",
         default=3,
         min=1,
-        help="Number of attempts that may end in error before a recovery is failed.",
+        help="Number of attempts that end in error after which a notification is failed.",
     ),
     cfg.IntOpt(
         "process_unfinished_notifications_interval",

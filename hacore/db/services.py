@@ -21,7 +21,7 @@ from hacore.states import NotificationStatus
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Holding:
+class Claimed:
     """A notification that an engine works on."""
 
     notification_uuid: str
@@ -41,7 +41,7 @@ class Process:
     alive: bool
     since: datetime.datetime
     seen: datetime.datetime
-    holding: tuple[Holding, ...]
+    claims: tuple[Claimed, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
         if not dead:
             return []
         now = db.now(session)
-        held = session.scalars(
+        claimed = session.scalars(
             sa.select(Notification)
             .where(
                 Notification.owner.in_(dead),
@@ -140,7 +140,7 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
             )
             .with_for_update()
         )
-        for row in held:
+        for row in claimed:
             row.lease_until = None
             row.updated_at = now
             text = f"Released: the process {row.owner} has died."
@@ -185,7 +185,7 @@ def list_(db: Database) -> list[Process]:
         rows = session.scalars(
             sa.select(Service).order_by(Service.binary, Service.host, Service.id)
         ).all()
-        held = session.execute(
+        claimed = session.execute(
             sa.select(Notification.owner, Notification.uuid, Notification.type, Host.name)
             .join(Host, Host.uuid == Notification.source_host_uuid)
             .where(
@@ -205,9 +205,9 @@ def list_(db: Database) -> list[Process]:
             alive=row.alive_until >= now,
             since=row.created_at,
             seen=row.updated_at or row.created_at,
-            holding=tuple(
-                Holding(notification_uuid, kind, host)
-                for owner, notification_uuid, kind, host in held
+            claims=tuple(
+                Claimed(notification_uuid, kind, host)
+                for owner, notification_uuid, kind, host in claimed
                 if owner == row.name
             ),
         )

@@ -92,22 +92,22 @@ class _Conversion:
     def run(self) -> Converted:
         for group, names in self._source.items():
             for name, values in names.items():
-                self._take(group, name.replace("-", "_"), values)
+                self._convert(group, name.replace("-", "_"), values)
         self._add_defaults()
         self._add_database()
         self._add_namespaces()
         return self._result
 
-    def _take(self, group: str, name: str, values: list[str]) -> None:
+    def _convert(self, group: str, name: str, values: list[str]) -> None:
         reason = masakari.LEFT_OUT.get((group, name)) or masakari.LEFT_OUT_GROUPS.get(group)
         if reason:
             self._leave_out(group, name, reason)
         elif (group, name) == masakari.CATALOG:
-            self._take_catalog(values[-1])
+            self._convert_catalog(values[-1])
         else:
-            self._carry(group, name, *masakari.MOVED.get((group, name), (group, name)), values)
+            self._convert_to(group, name, *masakari.MOVED.get((group, name), (group, name)), values)
 
-    def _carry(self, group: str, name: str, to: str, new: str, values: list[str]) -> None:
+    def _convert_to(self, group: str, name: str, to: str, new: str, values: list[str]) -> None:
         """Set the option `new` of the group `to`, if the value is valid in hacore."""
         option = self._known.get((to, new))
         if option is None and to not in LOGIN_GROUPS:
@@ -142,7 +142,7 @@ class _Conversion:
 
         return _REFERENCE.sub(replace, value)
 
-    def _take_catalog(self, value: str) -> None:
+    def _convert_catalog(self, value: str) -> None:
         parts = value.split(":")
         if len(parts) != 3:
             self._leave_out(*masakari.CATALOG, "it is not of the form compute:nova:publicURL")

@@ -93,20 +93,20 @@ class _Import:
         self._notifications: dict[str, str] = {}
 
     def run(self) -> None:
-        self._take_segments()
-        self._take_hosts()
-        self._take_notifications()
-        self._take_moves()
+        self._import_segments()
+        self._import_hosts()
+        self._import_notifications()
+        self._import_moves()
 
-    def _take_segments(self) -> None:
-        taking = _Taking(self._session, "Segment", Segment, self._report, self._report.segments)
+    def _import_segments(self) -> None:
+        table = _TableImport(self._session, "Segment", Segment, self._report, self._report.segments)
         for chunk in _chunks(self._source.rows("failover_segments")):
-            taken = [taking.read(row, row["uuid"], row["name"], rows.segment) for row in chunk]
-            self._segments.update(taking.write(taken, _named(chunk)))
-        taking.mark_deleted()
+            taken = [table.read(row, row["uuid"], row["name"], rows.segment) for row in chunk]
+            self._segments.update(table.write(taken, _named(chunk)))
+        table.mark_deleted()
 
-    def _take_hosts(self) -> None:
-        taking = _Taking(self._session, "Host", Host, self._report, self._report.hosts)
+    def _import_hosts(self) -> None:
+        table = _TableImport(self._session, "Host", Host, self._report, self._report.hosts)
 
         def values(row: Row) -> Values:
             if row["failover_segment_id"] not in self._segments:
@@ -116,18 +116,18 @@ class _Import:
             return rows.host(row)
 
         for chunk in _chunks(self._source.rows("hosts")):
-            taken = [taking.read(row, row["uuid"], row["name"], values) for row in chunk]
-            here = taking.write(taken, _named(chunk))
+            taken = [table.read(row, row["uuid"], row["name"], values) for row in chunk]
+            here = table.write(taken, _named(chunk))
             self._hosts |= {
                 row["uuid"]: (row["name"], row["failover_segment_id"])
                 for row in chunk
                 if row["uuid"] in here
             }
-        taking.mark_deleted()
+        table.mark_deleted()
 
-    def _take_notifications(self) -> None:
+    def _import_notifications(self) -> None:
         count = self._report.notifications
-        taking = _Taking(self._session, "Notification", Notification, self._report, count)
+        table = _TableImport(self._session, "Notification", Notification, self._report, count)
 
         def values(row: Row) -> Values:
             if row["source_host_uuid"] not in self._hosts:
@@ -141,21 +141,21 @@ class _Import:
         for chunk in _chunks(self._source.rows("notifications")):
             live = [row for row in chunk if not rows.is_deleted(row)]
             count.left_out += len(chunk) - len(live)
-            taken = [taking.read(row, row["notification_uuid"], None, values) for row in live]
-            here = taking.write(taken)
+            taken = [table.read(row, row["notification_uuid"], None, values) for row in live]
+            here = table.write(taken)
             self._notifications |= {
                 row["notification_uuid"]: self._hosts[row["source_host_uuid"]][0]
                 for row in live
                 if row["notification_uuid"] in here
             }
 
-    def _take_moves(self) -> None:
+    def _import_moves(self) -> None:
         count = self._report.vmoves
-        taking = _Taking(self._session, "VM move", Move, self._report, count)
+        table = _TableImport(self._session, "VM move", Move, self._report, count)
         for chunk in _chunks(self._last_attempts(count)):
-            taking.write(
+            table.write(
                 [
-                    taking.read(row, row["uuid"], None, functools.partial(self._move, position))
+                    table.read(row, row["uuid"], None, functools.partial(self._move, position))
                     for position, row in chunk
                 ]
             )
@@ -178,7 +178,7 @@ class _Import:
             yield from enumerate(last.values())
 
 
-class _Taking:
+class _TableImport:
     """Imports the rows of one kind, chunk by chunk."""
 
     def __init__(

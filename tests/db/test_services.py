@@ -43,7 +43,7 @@ def test_a_process_is_listed_from_its_first_heartbeat_on(db: Database) -> None:
     assert (row.pid, row.version) == (os.getpid(), importlib.metadata.version("hacore"))
     assert row.since == row.seen
     assert row.alive
-    assert row.holding == ()
+    assert row.claims == ()
 
 
 def test_a_heartbeat_moves_what_was_last_seen_and_not_since_when(db: Database) -> None:
@@ -119,7 +119,7 @@ def test_an_engine_is_listed_with_what_it_holds(db: Database) -> None:
     assert claims.claim(db, heartbeat.name, 60, 86400) is not None
     assert claims.claim(db, "another", 60, 86400) is not None
     (row,) = services.list_(db)
-    assert [(one.notification_uuid, one.type, one.host) for one in row.holding] == [
+    assert [(one.notification_uuid, one.type, one.host) for one in row.claims] == [
         (held.uuid, "COMPUTE_HOST", "compute1")
     ]
 
@@ -129,7 +129,7 @@ def test_a_claim_whose_lease_has_ended_is_not_held(db: Database) -> None:
     heartbeat.beat()
     factories.notification(db, factories.host(db))
     assert claims.claim(db, heartbeat.name, -1, 86400) is not None
-    assert [row.holding for row in services.list_(db)] == [()]
+    assert [row.claims for row in services.list_(db)] == [()]
 
 
 def test_a_database_that_is_away_harms_nobody(

@@ -54,7 +54,7 @@ def test_a_later_version_adds_and_this_one_works(db: Database, without_the_last:
 def test_this_version_says_that_what_it_needs_is_gone(db: Database, later: History) -> None:
     schema.sync(db, later)
     assert schema.version(db) == ADDED_AFTERWARDS
-    sentence = f"has schema {ADDED_AFTERWARDS}, of a newer version of hacore"
+    sentence = f"has schema {ADDED_AFTERWARDS} of a newer version of hacore"
     with pytest.raises(ConfigError, match=sentence):
         schema.check(db)
     with pytest.raises(ConfigError, match=sentence):

@@ -203,7 +203,7 @@ def test_the_cloud_moves_from_masakari(
 
     controller.follow("1. Beside the running Masakari")
     said = controller.follow("2. Configuration")
-    assert "not carried over: [wsgi] api_paste_config" in said[0]
+    assert "not converted: [wsgi] api_paste_config" in said[0]
     assert "host-auto (host_auto_failure_recovery_tasks)" in said[3]
     assert said[4].splitlines()[-4:] == [
         "segments: 2 would be imported",
@@ -218,7 +218,7 @@ def test_the_cloud_moves_from_masakari(
     assert "rack" in said[1]
 
     assert shown(openstack) == before
-    assert "vmoves: 0 imported, 4 here already" in controller.follow("4. Import")[0]
+    assert "vmoves: 0 imported, 4 already present" in controller.follow("4. Import")[0]
 
     # the next failure is hacore's; without those that have been evacuated once already
     for instance in instances:

@@ -32,10 +32,10 @@ def test_it_counts_and_may_be_repeated(operator: Operator, source: pathlib.Path)
         "vmoves: 8 imported, 5 left out\n"
     )
     assert operator.says(*command) == (
-        "segments: 0 imported, 3 here already\n"
-        "hosts: 0 imported, 4 here already\n"
-        "notifications: 0 imported, 6 here already\n"
-        "vmoves: 0 imported, 8 here already, 5 left out\n"
+        "segments: 0 imported, 3 already present\n"
+        "hosts: 0 imported, 4 already present\n"
+        "notifications: 0 imported, 6 already present\n"
+        "vmoves: 0 imported, 8 already present, 5 left out\n"
     )
     assert source.read_bytes() == before
 

@@ -203,15 +203,15 @@ def test_what_is_not_held_is_retried_by_a_real_engine(operator: Operator, db: Da
         operator.folder / "engine.log",
     )
     try:
-        holding = f"{row.uuid} (COMPUTE_HOST of compute4)"
+        claimed = f"{row.uuid} (COMPUTE_HOST of compute4)"
         # compute4 lives: the engine waits for Nova to see it down
         listed = wait_for(
             "the engine to take it",
-            lambda: [one for one in operator.finds("service", "list") if one["holding"]],
+            lambda: [one for one in operator.finds("service", "list") if one["claims"]],
             60,
         )
-        assert [(one["binary"], one["state"], one["holding"]) for one in listed] == [
-            ("hacore-engine", "alive", [holding])
+        assert [(one["binary"], one["state"], one["claims"]) for one in listed] == [
+            ("hacore-engine", "alive", [claimed])
         ]
         owner = operator.finds("recovery", "show", row.uuid)["recovery"]["owner"]
         assert owner.startswith(f"{listed[0]['host']}:{listed[0]['pid']}:")

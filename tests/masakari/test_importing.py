@@ -255,8 +255,8 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         ),
         (
             "UPDATE notifications SET status = 'running' WHERE id = 1",
-            "Notification .*: it is running: let Masakari end it first, or leave it out and "
-            "report the failure to hacore.",
+            "Notification .*: its status is running: wait until Masakari has ended it, or leave "
+            "it out and report the failure to hacore.",
         ),
         (
             "UPDATE notifications SET status = 'lost' WHERE id = 1",
@@ -268,11 +268,11 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         ),
         (
             "UPDATE notifications SET payload = '[1]' WHERE id = 1",
-            "Notification .*: its payload is no JSON object.",
+            "Notification .*: its payload is not a JSON object.",
         ),
         (
             "UPDATE notifications SET payload = NULL WHERE id = 1",
-            "Notification .*: its payload is no JSON object.",
+            "Notification .*: its payload is not a JSON object.",
         ),
         (
             "UPDATE notifications SET payload = '{}' WHERE id = 1",
@@ -281,7 +281,7 @@ def test_more_rows_than_are_taken_at_a_time(db: Database, source: str) -> None:
         (
             # written with bound parameters only: the backslash is another thing to MariaDB
             "UPDATE notifications SET payload = :nul WHERE id = 1",
-            "Notification .*: its payload holds characters that not every database can hold.",
+            "Notification .*: its payload contains characters that not every database can store.",
         ),
         (
             "UPDATE vmoves SET status = 'lost' WHERE id = 1",
@@ -382,7 +382,9 @@ def test_no_file_is_made(tmp_path: Path) -> None:
 
 def test_another_database(db: Database, database_url: str) -> None:
     with (
-        pytest.raises(ConfigError, match=r"22\.0\.0: it has no table failover_segments; bring it"),
+        pytest.raises(
+            ConfigError, match=r"22\.0\.0: it has no table failover_segments; upgrade it"
+        ),
         reading(database_url),
     ):
         pass
@@ -391,7 +393,7 @@ def test_another_database(db: Database, database_url: str) -> None:
 def test_an_older_masakari(source: str, change: Change) -> None:
     change("ALTER TABLE notifications DROP COLUMN message")
     with (
-        pytest.raises(ConfigError, match=r"its table notifications has no column message; bring"),
+        pytest.raises(ConfigError, match=r"its table notifications has no column message; upgrade"),
         reading(source),
     ):
         pass
@@ -400,8 +402,11 @@ def test_an_older_masakari(source: str, change: Change) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("masakari", "--from is no database URL"),
-        ("oracle://masakari:hunter2@db/x", r"--from oracle://masakari:\*\*\*@db/x: there are"),
+        ("masakari", "--from is not a database URL"),
+        (
+            "oracle://masakari:hunter2@db/x",
+            r"--from oracle://masakari:\*\*\*@db/x: unsupported database",
+        ),
         # as in a masakari.conf: the driver is ours
         ("mysql://masakari:hunter2@127.0.0.1:1/x", r"Failed to read .*masakari:\*\*\*@127.*onnect"),
         ("postgresql://masakari:hunter2@127.0.0.1:1/x", r"Failed to read .*\*\*\*@127.*refused"),

@@ -169,8 +169,8 @@ def test_gunicorn_without_a_folder_is_refused(tmp_path: pathlib.Path, conf: cfg.
         Monitoring(conf, "api_port", one_of_many=True)
     assert str(refused.value) == (
         "[metrics] enabled behind gunicorn or uwsgi needs PROMETHEUS_MULTIPROC_DIR in the "
-        "environment, the name of an empty folder: each process counts there, and whichever "
-        "Prometheus asks answers for all."
+        "environment, the name of an empty folder: each process writes its counters there, "
+        "and whichever one Prometheus scrapes answers for all."
     )
 
 
@@ -183,7 +183,7 @@ def test_a_folder_that_is_none_is_refused(
         Monitoring(conf, "api_port", one_of_many=True)
     assert str(refused.value) == (
         f"PROMETHEUS_MULTIPROC_DIR is '{tmp_path}/nowhere', which is not a folder that hacore can "
-        "write to; make it, empty, before hacore starts."
+        "write to; create it, empty, before hacore starts."
     )
 
 
@@ -194,8 +194,8 @@ def test_an_address_for_everybody_is_refused(conf: cfg.ConfigOpts, address: str)
     with pytest.raises(ConfigError) as refused:
         Monitoring(conf, "engine_port")
     assert str(refused.value) == (
-        f"[metrics] listen = {address} lets anybody who reaches this machine read the metrics: "
-        "set it to 127.0.0.1, or to this machine's address in a private network."
+        f"[metrics] listen = {address} lets anybody who can reach this machine read the "
+        "metrics: set it to 127.0.0.1, or to this machine's address in a private network."
     )
 
 
@@ -230,8 +230,8 @@ def test_a_daemon_says_it_in_one_sentence(
     file = processes.write(tmp_path / "hacore.conf", processes.changed(configuration, changes))
     ended = processes.run(tmp_path, ["hacore-engine", f"--config-file={file}"])
     assert ended.error == (
-        "hacore-engine: [metrics] listen = 0.0.0.0 lets anybody who reaches this machine read the "
-        "metrics: set it to 127.0.0.1, or to this machine's address in a private network.\n"
+        "hacore-engine: [metrics] listen = 0.0.0.0 lets anybody who can reach this machine read "
+        "the metrics: set it to 127.0.0.1, or to this machine's address in a private network.\n"
     )
     assert ended.status == 1
 

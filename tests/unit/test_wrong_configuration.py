@@ -249,7 +249,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
         pytest.param(
             "hacore-api",
             {"api": {"listen": "0.0.0.0"}},
-            "[DEFAULT] auth_strategy = noauth2 lets anybody who reaches 0.0.0.0 evacuate hosts: "
+            "[DEFAULT] auth_strategy = noauth2 lets anybody who can reach 0.0.0.0 evacuate hosts: "
             "set [api] listen = 127.0.0.1, or auth_strategy = keystone, or [api] "
             "allow_noauth_everywhere = true if that is intended.",
             id="open to anybody",

@@ -40,8 +40,8 @@ def of_lists(nova: Nova, *, with_aggregates: bool) -> Iterator[Finding]:
 
     :param with_aggregates: also those that only ``add_reserved_host_to_aggregate`` needs.
     """
-    nobody = str(uuid.uuid4())
-    service = Service(nobody, _NO_HOST, up=False, enabled=True, forced_down=False,
+    unknown = str(uuid.uuid4())
+    service = Service(unknown, _NO_HOST, up=False, enabled=True, forced_down=False,
                       disabled_reason=None)  # fmt: skip
     rights = [
         _Right("read compute services", "os-services:list", lambda: nova.service(_NO_HOST)),
@@ -60,7 +60,7 @@ def of_lists(nova: Nova, *, with_aggregates: bool) -> Iterator[Finding]:
             "os-services:update",
             lambda: nova.force_down(service),
         ),
-        _Right("read a server", "servers:show", lambda: nova.instance(nobody)),
+        _Right("read a server", "servers:show", lambda: nova.instance(unknown)),
         _Right("list evacuations", "os-migrations:index", lambda: nova.evacuations_from(_NO_HOST)),
     ]
     if with_aggregates:

@@ -14,7 +14,7 @@ from hacore.db import services
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
 
-_COLUMNS = ("binary", "host", "pid", "version", "state", "alive_since", "last_seen", "holding")
+_COLUMNS = ("binary", "host", "pid", "version", "state", "alive_since", "last_seen", "claims")
 
 
 def register(topics: "Topics") -> None:
@@ -38,8 +38,8 @@ def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
             "state": "alive" if process.alive else "dead",
             "alive_since": process.since,
             "last_seen": process.seen,
-            "holding": [
-                f"{held.notification_uuid} ({held.type} of {held.host})" for held in process.holding
+            "claims": [
+                f"{one.notification_uuid} ({one.type} of {one.host})" for one in process.claims
             ],
         }
         for process in found

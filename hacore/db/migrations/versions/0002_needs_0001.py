@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What the lease needs at the moment of sending; a version that knows 0001 works with it."""
+"""Columns for the check of the lease when a call to Nova is sent; an expansion of 0001."""
 
 import sqlalchemy as sa
 from alembic import op
