@@ -7,6 +7,7 @@ sphinx-build -W -b man doc build/man
 """
 
 import importlib.metadata
+import logging
 import pathlib
 import sys
 
@@ -29,6 +30,8 @@ myst_enable_extensions = ["colon_fence"]
 highlight_language = "none"  # commands and what they print
 
 html_theme = "furo"
+# a11y_pygments, which furo brings along, writes what every library logs at INFO to standard error
+logging.getLogger("oslo_service").setLevel(logging.WARNING)
 html_title = "hacore"
 html_static_path = ["static"]
 html_css_files = ["hacore.css"]

@@ -13,6 +13,7 @@ from oslo_config import cfg
 
 from hacore import conf as hacore_conf
 from hacore import policies
+from tests.docs import browser
 from tests.services import skip_unless_required
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -93,3 +94,43 @@ def test_manual_pages_name_the_verbs(manual: pathlib.Path) -> None:
     for verb in ("db sync", "db purge", "flow show", "doctor"):
         assert f"hacore-manage {verb}" in manage
     assert "--config-file" in (manual / "hacore-engine.1").read_text().replace("\\", "")
+
+
+def test_a_page_says_first_for_whom_it_is(pages: pathlib.Path) -> None:
+    """And what they can do after it; a manual page has a form of its own."""
+    started = {
+        str(page.relative_to(pages)): re.findall(r"<p>(.*?)</p>", page.read_text(), re.DOTALL)[0]
+        for page in pages.rglob("*.html")
+        if page.name not in ("genindex.html", "search.html", "index.html")
+        and page.parent.name != "man"
+    }
+    assert len(started) > 15
+    pattern = re.compile(r"For (everybody|operators|programmers|authors).+ (After this|This) page ")
+    assert [
+        page for page, text in started.items() if not pattern.match(text.replace("\n", " "))
+    ] == []
+
+
+def test_pages_ask_nothing_of_other_servers(pages: pathlib.Path) -> None:
+    """No font, script, style or picture; a link is followed by whoever clicks on it."""
+    there = r"[^>]*=\"(?:https?:)?//"
+    loads = rf"<(?:script|img|iframe|source|link)\b{there}"
+    asked = {
+        *(page for page in pages.rglob("*.html") if re.search(loads, page.read_text())),
+        *(
+            style
+            for style in pages.rglob("*.css")
+            if re.search(r"@import|url\([\"']?(?:https?:)?//", style.read_text())
+        ),
+    }
+    assert asked == set()
+
+
+def test_no_page_is_wider_than_its_window(pages: pathlib.Path) -> None:
+    """On a phone, a laptop and a wide screen; long lines and tables scroll in boxes of theirs."""
+    if browser.PROGRAM is None:
+        pytest.skip("needs chromium, where it is installed")
+    names = sorted(str(page.relative_to(pages)) for page in pages.rglob("*.html"))
+    found = browser.widths(pages, names, [360, 1280, 2560])
+    assert len(found) == 3 * len(names)
+    assert {key: got for key, got in found.items() if got > key[1]} == {}

@@ -60,6 +60,20 @@ def test_links_lead_somewhere(page: pathlib.Path) -> None:
     assert [target for target in links(page) if not (page.parent / target).exists()] == []
 
 
+def cited_headings() -> list[tuple[str, str]]:
+    """Page and heading of each comment like: doc/recovery.md, "Status of a notification"."""
+    cited = re.compile(r'doc/([\w-]+\.md), "([^"]+)"')
+    sources = [file for name in ("hacore", "benchmarks") for file in (ROOT / name).rglob("*.py")]
+    sources += (ROOT / "tests" / "schedules").glob("*.py")
+    return sorted({found for file in sources for found in cited.findall(file.read_text())})
+
+
+@pytest.mark.parametrize(("page", "heading"), cited_headings())
+def test_a_cited_heading_exists(page: str, heading: str) -> None:
+    headings = re.findall(r"^#+ (.+)$", (DOC / page).read_text(), re.MULTILINE)
+    assert heading.rstrip(".") in headings
+
+
 @pytest.mark.parametrize("source", PICTURES, ids=lambda source: source.stem)
 def test_a_picture_is_that_of_its_source(source: pathlib.Path) -> None:
     """Every name and every word of a label is in the drawing; else run make in doc/pictures."""
