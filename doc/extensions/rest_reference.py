@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """``.. rest-reference:: openapi.json``: the REST API, one section for each operation.
 
-Only what the document says; the parameters that all operations have are left out.
+Parameters that all operations share are left out.
 """
 
 import json
@@ -43,7 +43,7 @@ def _example(title: str, body: Any) -> Iterator[str]:
 
 
 def _kind(schema: Json) -> str:
-    """Say what a schema lets through, in a few words."""
+    """Return the values that a schema allows, in a few words."""
     if "const" in schema:
         return f"``{schema['const']}``"
     if "enum" in schema:
@@ -55,31 +55,31 @@ def _kind(schema: Json) -> str:
 
 
 def _fields(schema: Json, path: str = "") -> Iterator[tuple[str, ...]]:
-    """Yield the fields of a body: name, what it is, whether it must be there."""
-    for name, its in schema.get("properties", {}).items():
-        where = f"{path}{name}"
-        variants = [each for each in (its, *its.get("oneOf", ())) if each.get("properties")]
+    """Yield the fields of a body: name, kind, whether it is required, description."""
+    for name, field in schema.get("properties", {}).items():
+        full_name = f"{path}{name}"
+        variants = [each for each in (field, *field.get("oneOf", ())) if each.get("properties")]
         for variant in variants:
-            yield from _fields(variant, f"{where}.")
+            yield from _fields(variant, f"{full_name}.")
         if variants:
             continue
-        needed = "yes" if name in schema.get("required", ()) else "no"
-        yield f"``{where}``", _kind(its), needed, its.get("description", "")
+        required = "yes" if name in schema.get("required", ()) else "no"
+        yield f"``{full_name}``", _kind(field), required, field.get("description", "")
 
 
 def _merged(rows: Iterator[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return one row for each field: variants of a body have some in common."""
+    """Return one row for each field: variants of a body share some."""
     found: dict[str, tuple[list[str], str, str]] = {}
-    for name, kind, needed, text in rows:
-        kinds, _, _ = found.setdefault(name, ([], needed, text))
+    for name, kind, required, text in rows:
+        kinds, _, _ = found.setdefault(name, ([], required, text))
         if kind not in kinds:
             kinds.append(kind)
     return [(name, ", or ".join(kinds), *rest) for name, (kinds, *rest) in found.items()]
 
 
 def _media(holder: Json) -> Json:
-    made: Json = holder.get("content", {}).get("application/json", {})
-    return made
+    media: Json = holder.get("content", {}).get("application/json", {})
+    return media
 
 
 def _operation(method: str, path: str, operation: Json) -> Iterator[str]:
@@ -100,10 +100,10 @@ def _operation(method: str, path: str, operation: Json) -> Iterator[str]:
         for each in parameters
     ]
     yield from _table(("parameter", "in", "kind", ""), rows)
-    asked = _media(operation.get("requestBody", {}))
-    schema = asked.get("schema", {})
-    yield from _table(("field of the body", "kind", "needed", ""), _merged(_fields(schema)))
-    yield from _example("Example", asked.get("example"))
+    body = _media(operation.get("requestBody", {}))
+    schema = body.get("schema", {})
+    yield from _table(("field of the body", "kind", "required", ""), _merged(_fields(schema)))
+    yield from _example("Example", body.get("example"))
     faults = []
     for status, answer in operation["responses"].items():
         if status.startswith(("4", "5")):

@@ -2,8 +2,8 @@
 """Where connections wait until their whole request has arrived.
 
 cheroot gives a connection to one of its few threads as soon as it is accepted, and the
-thread waits for the client: a hundred clients that send a byte every few seconds are
-enough to keep everybody else out.  Here none of them costs a thread.
+thread waits for the client: a hundred clients that send a byte every few seconds would
+block all others.  A connection that waits here needs no thread.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from hacore.clock import Clock
 
 LOG = logging.getLogger(__name__)
 
-#: A request line with its headers is never longer; cheroot refuses what is.
+#: The longest request line with its headers; cheroot refuses a longer one.
 MOST_HEAD = 64 * 1024
-#: Between two looks at a request of which a part is there.
-_LOOK_INTERVAL_S = 0.05
+#: Between two checks of a request of which a part has arrived.
+_CHECK_INTERVAL_S = 0.05
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*(?:\r\n|$)")
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?:\r\n|$)")
@@ -38,7 +38,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def is_whole(data: bytes, most_body: int) -> bool:
     """Whether a thread can answer `data` without waiting for more of it.
 
-    That is so for a whole request, and for what is refused without reading on.
+    It can answer a whole request, and one that is refused without reading the rest.
 
     :param most_body: bytes; a longer body is refused.
     """
@@ -55,7 +55,7 @@ def is_whole(data: bytes, most_body: int) -> bool:
 
 
 def _chunks_are_whole(body: bytes, most_body: int) -> bool:
-    """Whether the last chunk is there, or something that is refused."""
+    """Whether the last chunk has arrived, or something that is refused."""
     at = 0
     while at <= most_body:
         end = body.find(b"\r\n", at)
@@ -76,22 +76,22 @@ def _chunks_are_whole(body: bytes, most_body: int) -> bool:
 
 
 class _Waiting:
-    """A connection, and what is known of its request."""
+    """A connection, and how much of its request has arrived."""
 
     def __init__(self, conn: Any, since: float) -> None:
         self.conn = conn
         self.since = since
-        self.seen = 0  # bytes that were looked at
-        self.told_to_continue = False
+        self.checked = 0  # bytes
+        self.continued = False  # 100 Continue has been sent
 
 
 class Arrivals:
-    """Holds connections of cheroot until their request is whole, or too late.
+    """Keeps connections of cheroot until their request is whole, or too late.
 
-    :param ready: takes a connection whose request is whole; it never blocks.
+    :param ready: called with a connection whose request is whole; never blocks.
     :param most_body: bytes of the longest body that is read.
-    :param timeout_s: a request that is not whole after it is dropped.
-    :param most: so many connections may wait; the one that waits longest makes room.
+    :param timeout_s: a request that is not whole by then is dropped.
+    :param most: connections that may wait; above that the one that waits longest is dropped.
     """
 
     def __init__(
@@ -112,31 +112,31 @@ class Arrivals:
         self._waiting: dict[int, _Waiting] = {}  # by file descriptor; the oldest first
         self._partial: set[int] = set()
         self._selector = selectors.DefaultSelector()
-        self._bell, self._button = socket.socketpair()
-        self._button.setblocking(False)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_sender.setblocking(False)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="api-arrivals", daemon=True)
         self._thread.start()
 
     def put(self, conn: Any) -> None:
-        """Let the connection wait, unless its request is there already."""
+        """Let the connection wait, unless its request has already arrived."""
         waiting = _Waiting(conn, self._clock.monotonic())
-        if self._look(waiting, readable=False):
+        if self._is_ready(waiting, readable=False):
             self._ready(conn)
         else:
             self._new.put(waiting)
-            self._ring()
+            self._wake()
 
     def stop(self) -> None:
-        """Close what waits, and end the thread."""
+        """Close the connections that wait, and end the thread."""
         self._stopping = True
-        self._ring()
+        self._wake()
         self._thread.join(timeout=5)
 
-    def _ring(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it rings already
-            self._button.send(b"\0")
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is already waking up
+            self._wake_sender.send(b"\0")
 
     def _run(self) -> None:
         while not self._stopping:
@@ -149,12 +149,12 @@ class Arrivals:
         self._selector.close()
 
     def _round(self) -> None:
-        pause_s = _LOOK_INTERVAL_S if self._partial else min(1.0, self._timeout_s)
+        pause_s = _CHECK_INTERVAL_S if self._partial else min(1.0, self._timeout_s)
         ready = {key.fd for key, _ in self._selector.select(pause_s)}
-        if self._bell.fileno() in ready:
-            self._bell.recv(4096)
+        if self._wake_receiver.fileno() in ready:
+            self._wake_receiver.recv(4096)
         for number in (ready & self._waiting.keys()) | self._partial:
-            self._check(number, readable=number in ready)
+            self._check_arrival(number, readable=number in ready)
         while not self._new.empty():
             self._admit(self._new.get())
         now = self._clock.monotonic()
@@ -170,13 +170,13 @@ class Arrivals:
         self._waiting[number] = waiting
         self._selector.register(number, selectors.EVENT_READ)
 
-    def _check(self, number: int, *, readable: bool) -> None:
+    def _check_arrival(self, number: int, *, readable: bool) -> None:
         waiting = self._waiting[number]
-        if self._look(waiting, readable=readable):
+        if self._is_ready(waiting, readable=readable):
             self._forget(number)
             self._ready(waiting.conn)
         elif number not in self._partial:
-            # readable it stays: it is looked at from time to time
+            # the socket stays readable: poll it, instead of selecting it at once again
             self._selector.unregister(number)
             self._partial.add(number)
 
@@ -192,28 +192,28 @@ class Arrivals:
         self._forget(number)
         conn.close()
 
-    def _look(self, waiting: _Waiting, *, readable: bool) -> bool:
-        """Whether the request is whole, or the client has gone."""
+    def _is_ready(self, waiting: _Waiting, *, readable: bool) -> bool:
+        """Whether the request is whole, or the client has disconnected."""
         sock, rfile = waiting.conn.socket, waiting.conn.rfile
         buffered = bytes(rfile.peek(0)) if rfile.has_data() else b""
         try:
-            there = _arrived(sock)
-            if len(buffered) + there == waiting.seen:
-                return readable and not there  # the end of what it sends
-            sent = sock.recv(there, socket.MSG_PEEK) if there else b""  # else it would wait
+            arrived = _arrived(sock)
+            if len(buffered) + arrived == waiting.checked:
+                return readable and not arrived  # the client has closed its side
+            sent = sock.recv(arrived, socket.MSG_PEEK) if arrived else b""  # recv would wait
         except OSError:
-            return True  # it is for the thread to find out what is wrong
+            return True  # the thread that reads it meets the error, too
         data = buffered + sent
-        waiting.seen = len(data)
+        waiting.checked = len(data)
         if is_whole(data, self._most_body):
             return True
-        if not waiting.told_to_continue and _EXPECTS.search(data.partition(b"\r\n\r\n")[0].lower()):
-            waiting.told_to_continue = True
+        if not waiting.continued and _EXPECTS.search(data.partition(b"\r\n\r\n")[0].lower()):
+            waiting.continued = True
             sock.send(_CONTINUE)
         return False
 
 
 def _arrived(sock: socket.socket) -> int:
-    """Return how many bytes have arrived and are not read."""
+    """Return how many bytes have arrived and have not been read."""
     answer = fcntl.ioctl(sock.fileno(), termios.FIONREAD, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])

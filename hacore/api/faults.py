@@ -66,7 +66,7 @@ def _ours(_req: falcon.Request, resp: falcon.Response, exc: HacoreError, _params
     status = exc.http_status
     if status == 503:
         # the details are for the operator only
-        LOG.warning("Cannot answer: %s: %s", type(exc).__name__, exc)
+        LOG.warning("Failed to answer the request: %s: %s", type(exc).__name__, exc)
         message = (type(exc).__doc__ or "").splitlines()[0]
         if isinstance(exc, _RETRYABLE):
             message += f" {_TRY_AGAIN}"
@@ -92,12 +92,8 @@ def _refused(
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, exc: Exception, _params: Any) -> None:
     LOG.error("Unexpected exception in %s %s", req.method, req.path, exc_info=exc)
-    _answer(
-        req,
-        resp,
-        500,
-        "Internal server error. The log has the cause, under the X-Openstack-Request-Id.",
-    )
+    message = "Internal server error. The log has the cause, under the X-Openstack-Request-Id."
+    _answer(req, resp, 500, message)
 
 
 def _answer(req: falcon.Request, resp: falcon.Response, status: int, message: str) -> None:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The web server of hacore-api and hacore-standalone.  uwsgi and gunicorn need none of this."""
+"""The web server of hacore-api and hacore-standalone; not used under uwsgi and gunicorn."""
 
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -11,26 +11,26 @@ from hacore.api.arrivals import MOST_HEAD, Arrivals
 from hacore.api.microversions import HEADER
 from hacore.clock import SystemClock
 
-#: Connections that the kernel keeps for us until they are accepted.
+#: Connections that the kernel keeps until they are accepted.
 _BACKLOG = 128
 
 
 class _Server(cheroot.wsgi.Server):
-    """cheroot, whose threads get requests that are there and never wait for a client to send."""
+    """cheroot, but its threads get requests that have arrived, and never wait for a client."""
 
     max_request_header_size = MOST_HEAD
     arrivals: Arrivals
 
     def process_conn(self, conn: Any) -> None:
-        """Take a connection that was accepted, or has more to read."""
+        """Called with a connection that was accepted, or that has more to read."""
         self.arrivals.put(conn)
 
     def give_to_a_thread(self, conn: Any) -> None:
-        """Take a connection whose request is there."""
+        """Called with a connection whose request has arrived."""
         super().process_conn(conn)
 
     def stop(self) -> None:
-        """End; who waits for an answer still gets it."""
+        """Stop; requests that are being answered still get their answer."""
         super().stop()
         self.arrivals.stop()
 
@@ -44,11 +44,11 @@ def make_server(
     request_timeout_s: float = 10.0,
     most_waiting: int = 1000,
 ) -> cheroot.wsgi.Server:
-    """Return a server that is not listening yet; port 0 takes a free one.
+    """Return a server that is not listening yet; port 0 means any free port.
 
     :param most_body: bytes; the application refuses a longer body without reading it.
-    :param request_timeout_s: a request must have arrived so soon.
-    :param most_waiting: so many connections may be open whose request has not arrived.
+    :param request_timeout_s: within which a whole request must arrive.
+    :param most_waiting: connections that may be open without a whole request.
     """
     # A client may send the header once per service; cheroot keeps the last of
     # several lines unless it knows the header as a list.

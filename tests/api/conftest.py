@@ -60,7 +60,7 @@ def app(conf: cfg.ConfigOpts, db: Database, nova: Computes, wakes: list[str]) ->
 
 
 def lintable(app: WSGIApplication) -> WSGIApplication:
-    """Take the Content-Type, which is in the contract, off a 204: wsgiref's linter refuses it."""
+    """Remove the Content-Type of a 204, which the contract has and wsgiref's linter refuses."""
 
     def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -103,7 +103,7 @@ class Client:
     def delete(self, path: str, **kw: Any) -> testing.Result:
         return self.ask("DELETE", path, **kw)
 
-    # What most stories begin with.
+    # What most tests begin with.
 
     def segment(self, name: str = "rack", **values: Any) -> dict[str, Any]:
         body = {"name": name, "recovery_method": "auto", "service_type": "COMPUTE", **values}
@@ -204,7 +204,7 @@ class Keystone:
         return str(session.Session(auth=auth).get_project_id())
 
     def expire(self, token: str) -> None:
-        """Let a token end now."""
+        """Let a token expire now."""
         mine = {"X-Auth-Token": self.token("hacore", "service"), "X-Subject-Token": token}
         session.Session().delete(f"{self.url}/auth/tokens", headers=mine)
 

@@ -59,7 +59,7 @@ def project_of(caller: str) -> str:
 
 
 class TokenServer:
-    """As much of Keystone as keystonemiddleware asks: it logs in, and shows it tokens."""
+    """The part of Keystone that keystonemiddleware uses: log in, and validate tokens."""
 
     def __init__(self) -> None:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Keystone)
@@ -174,7 +174,7 @@ class Server:
         self._daemon.end()
 
     def fill(self) -> None:
-        """Have one segment, host, notification and move in the database, and no more."""
+        """Leave one segment, host, notification and move in the database, and nothing else."""
         segment, host = IDS["segment_id"], IDS["host_id"]
         common = {"created_at": _NOW}
         rows = [
@@ -222,7 +222,7 @@ class Server:
                 session.flush()
 
     def rows(self) -> dict[str, list[Any]]:
-        """All that is in the database, but which processes run."""
+        """The whole database, without the table of services."""
         with self._db.read() as session:
             return {
                 table.name: [tuple(row) for row in session.execute(sa.select(table))]
@@ -233,7 +233,7 @@ class Server:
 
 @contextlib.contextmanager
 def servers(folder: Path, options: str) -> Iterator[dict[str, Server]]:
-    """One of each web server that is installed, started and ended all at once."""
+    """One of each web server that is installed, started and stopped together."""
     database = folder / "hacore.sqlite"
     db = _open(f"sqlite:///{database}")
     schema.sync(db)

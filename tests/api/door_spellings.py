@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""How a path can be written, and what its spellings may come to.
+"""How a path can be spelled, and which answers its spellings may get.
 
 In a target ``{path}`` is the path of a route, ``{rest}`` the same without its first
 slash, ``{head}`` what is before its last segment and ``{last}`` that segment;
@@ -128,7 +128,7 @@ http://a{path}#b
 {path}\x7f
 """
 
-#: In normal form, and another path: a token is wanted first, and then there is no such thing.
+#: In normal form, and another path: a token is required first, and then nothing is found.
 OTHER = """
 {upper}
 /V1{path}
@@ -181,7 +181,7 @@ SAME = """
 {path}?a\\b
 """
 
-#: The same path, in forms of which servers do not take all.
+#: The same path, in forms that not every server accepts.
 FORMS = """
 {path}?a#b
 http://a{path}
@@ -225,14 +225,14 @@ Request-URI: /healthcheck
 REQUEST_URI: /healthcheck
 """
 
-#: What is said of a line that a server does not take, or takes for another one.
+#: The answers to a line that a server does not accept, or reads as another one.
 #: 0: nothing, it closes the connection.
 _REFUSALS = frozenset({0, 400, 401, 403, 404, 405, 501, 505})
 
 
 @dataclasses.dataclass(frozen=True)
 class Spelling:
-    """A request line with headers, and what may come of it."""
+    """A request line with headers, and the answers that are right."""
 
     kind: str
     line: str
@@ -244,7 +244,7 @@ class Spelling:
 
 
 class Row(NamedTuple):
-    """What a route says to a caller, as the matrix has it."""
+    """The answer of a route to a caller, from the matrix."""
 
     method: str
     path: str
@@ -266,7 +266,7 @@ SPELLINGS = list(_spellings())
 
 
 def spell(spelling: Spelling, row: Row) -> str:
-    """The request line of a route, spelled so."""
+    """The request line of a route, in this spelling."""
     head, _, last = row.path.rpartition("/")
     return spelling.line.format(
         method=row.method,
@@ -282,7 +282,7 @@ def spell(spelling: Spelling, row: Row) -> str:
 
 
 def is_right(spelling: Spelling, row: Row, line: str, answer: Answer) -> bool:
-    """Whether this may be answered to the line, which is spelled so."""
+    """Whether this is a right answer to the line, which has this spelling."""
     target = line.removesuffix(" HTTP/1.1").partition(" ")[2]
     normal = target.startswith("/") and not target.endswith("/")
     if spelling.kind == "never" or (spelling.kind == "other" and not normal):

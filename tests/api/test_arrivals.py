@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Clients that send slowly, or nothing, keep nobody else from an answer."""
+"""Clients that send slowly, or nothing, do not delay the answers to others."""
 
 import contextlib
 import socket
@@ -84,7 +84,7 @@ def test_two_requests_at_once_are_answered_both(url: str) -> None:
             read += more
 
 
-def test_who_waits_to_be_told_to_continue_is_told(url: str) -> None:
+def test_a_client_that_expects_100_continue_gets_it(url: str) -> None:
     head = (
         b"POST /v1/segments HTTP/1.1\r\nHost: a\r\nX-Auth-Token: admin:admin\r\n"
         b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"

@@ -334,7 +334,7 @@ def test_spellings(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_noauth2_takes_nobodys_word_either(behind_nothing: dict[str, Server], kind: str) -> None:
+def test_noauth2_ignores_forged_headers(behind_nothing: dict[str, Server], kind: str) -> None:
     server = started_or_skip(behind_nothing, kind)
 
     statuses = {

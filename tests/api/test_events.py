@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What the API tells on the message bus."""
+"""The events that the API emits."""
 
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -16,21 +16,21 @@ from .conftest import Client, Computes, report
 
 
 @pytest.fixture
-def told() -> list[events.Event]:
+def emitted() -> list[events.Event]:
     """Grows by each event."""
     return []
 
 
 @pytest.fixture
 def app(
-    conf: cfg.ConfigOpts, db: Database, nova: Computes, told: list[events.Event]
+    conf: cfg.ConfigOpts, db: Database, nova: Computes, emitted: list[events.Event]
 ) -> WSGIApplication:
     conf.set_override("auth_strategy", "noauth2")
-    return make_app(conf, db, nova, lambda: None, events.Events(told.append))
+    return make_app(conf, db, nova, lambda: None, events.Events(emitted.append))
 
 
-def types(told: list[events.Event]) -> list[str]:
-    return [event.type for event in told]
+def types(emitted: list[events.Event]) -> list[str]:
+    return [event.type for event in emitted]
 
 
 def data(event: events.Event) -> dict[str, Any]:
@@ -38,71 +38,71 @@ def data(event: events.Event) -> dict[str, Any]:
     return fields
 
 
-def test_segments(client: Client, told: list[events.Event]) -> None:
+def test_segments(client: Client, emitted: list[events.Event]) -> None:
     segment = client.segment("rack")
     path = f"/v1/segments/{segment['uuid']}"
     assert client.put(path, {"segment": {"description": "x"}}).status_code == 200
     assert client.delete(path).status_code == 204
 
-    assert types(told) == [
+    assert types(emitted) == [
         f"segment.{change}.{phase}"
         for change in ("create", "update", "delete")
         for phase in ("start", "end")
     ]
-    assert data(told[0])["name"] == "rack"
-    assert "id" not in data(told[0])
-    assert data(told[2]) == {"uuid": segment["uuid"], "description": "x", "fault": None}
-    for ended in told[1::2]:
+    assert data(emitted[0])["name"] == "rack"
+    assert "id" not in data(emitted[0])
+    assert data(emitted[2]) == {"uuid": segment["uuid"], "description": "x", "fault": None}
+    for ended in emitted[1::2]:
         assert set(data(ended)) == set(events.PAYLOADS["segment"].fields)
         assert data(ended)["uuid"] == segment["uuid"]
 
 
-def test_hosts(client: Client, told: list[events.Event]) -> None:
+def test_hosts(client: Client, emitted: list[events.Event]) -> None:
     segment = client.segment()
     host = client.host(segment)
     path = f"/v1/segments/{segment['uuid']}/hosts/{host['uuid']}"
     assert client.put(path, {"host": {"reserved": True}}).status_code == 200
     assert client.delete(path).status_code == 204
-    del told[:2]
+    del emitted[:2]
 
-    assert types(told) == [
+    assert types(emitted) == [
         f"host.{change}.{phase}"
         for change in ("create", "update", "delete")
         for phase in ("start", "end")
     ]
-    assert all(data(event)["failover_segment_id"] == segment["uuid"] for event in told)
-    assert data(told[2])["reserved"] is True
-    for ended in told[1::2]:
+    assert all(data(event)["failover_segment_id"] == segment["uuid"] for event in emitted)
+    assert data(emitted[2])["reserved"] is True
+    for ended in emitted[1::2]:
         assert set(data(ended)) == set(events.PAYLOADS["host"].fields)
         assert data(ended)["uuid"] == host["uuid"]
         within = data(ended)["failover_segment"]["masakari_object.data"]
         assert set(within) == set(events.NESTED["failover_segment"].fields)
 
 
-def test_notifications(client: Client, told: list[events.Event]) -> None:
+def test_notifications(client: Client, emitted: list[events.Event]) -> None:
     client.host(client.segment())
-    del told[:]
+    del emitted[:]
     notification = client.notification()
 
-    assert types(told) == ["notification.create.start", "notification.create.end"]
-    assert data(told[0]) == {
+    assert types(emitted) == ["notification.create.start", "notification.create.end"]
+    assert data(emitted[0]) == {
         "generated_time": "2026-01-01T00:00:00Z",
         "type": "COMPUTE_HOST",
         "payload": notification["payload"],
         "status": "new",
         "fault": None,
     }
-    assert set(data(told[1])) == set(events.PAYLOADS["notification"].fields)
-    assert data(told[1])["notification_uuid"] == notification["notification_uuid"]
+    assert set(data(emitted[1])) == set(events.PAYLOADS["notification"].fields)
+    assert data(emitted[1])["notification_uuid"] == notification["notification_uuid"]
 
 
 def test_what_is_refused_once_it_has_started(
-    client: Client, told: list[events.Event], db: Database
+    client: Client, emitted: list[events.Event], db: Database
 ) -> None:
     segment = client.segment("rack")
     host = client.host(segment)
     client.notification()
-    del told[:]
+    del emitted[:]
     body = {"segment": {"name": "rack", "recovery_method": "auto", "service_type": "x"}}
     path = f"/v1/segments/{segment['uuid']}"
 
@@ -113,17 +113,17 @@ def test_what_is_refused_once_it_has_started(
     assert client.post("/v1/notifications", {"notification": report()}).status_code == 409
 
     actions = ("segment.create", "segment.update", "segment.delete", "host.delete")
-    assert types(told) == [
+    assert types(emitted) == [
         f"{action}.{phase}"
         for action in (*actions, "notification.create")
         for phase in ("start", "error")
     ]
-    faults = [data(event)["fault"]["masakari_object.data"] for event in told[1::2]]
+    faults = [data(event)["fault"]["masakari_object.data"] for event in emitted[1::2]]
     assert [fault["exception"] for fault in faults] == ["Duplicate", *["InUse"] * 3, "Duplicate"]
 
 
-def test_what_is_refused_before_it_starts_is_not_told(
-    client: Client, told: list[events.Event], db: Database
+def test_what_is_refused_before_it_starts_has_no_event(
+    client: Client, emitted: list[events.Event], db: Database
 ) -> None:
     segment = factories.segment(db)
     body = {"host": {"name": "nova-knows-it-not", "type": "x", "control_attributes": "x"}}
@@ -132,4 +132,4 @@ def test_what_is_refused_before_it_starts_is_not_told(
     assert client.post(f"/v1/segments/{segment.uuid}/hosts", body).status_code == 400
     assert client.post("/v1/notifications", {"notification": report(payload={})}).status_code == 400
 
-    assert told == []
+    assert emitted == []

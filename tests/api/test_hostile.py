@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Whatever comes in gets a 4xx in the shape of a fault, or an answer; never a 5xx, never HTML."""
+"""Whatever is sent, the answer is a success or a fault with a 4xx; never a 5xx, never HTML."""
 
 import http.client
 import json
@@ -65,7 +65,7 @@ def test_no_odd_characters_in_payloads(client: Client, text: str) -> None:
     assert assert_fault(answer, 400).startswith("body: ")
 
 
-def test_a_backslash_u_that_is_text_is_none(client: Client) -> None:
+def test_a_backslash_u_in_a_text_is_no_escape(client: Client) -> None:
     client.host(client.segment())
     payload = {"event": "STOPPED", "process_name": "C:\\u0000 \\\\ud800"}
 
@@ -196,7 +196,7 @@ def test_a_message_names_the_field_and_the_reason(client: Client) -> None:
     )
 
 
-def test_a_database_that_is_away_is_503(
+def test_an_unavailable_database_is_503(
     conf: cfg.ConfigOpts, nova: Computes, wakes: list[str]
 ) -> None:
     conf.set_override("auth_strategy", "noauth2")
@@ -213,7 +213,7 @@ def test_a_database_that_is_away_is_503(
     assert wakes == []
 
 
-def test_a_defect_of_ours_is_told_in_the_log_only(
+def test_the_cause_of_a_500_is_only_in_the_log(
     client: Client, nova: Computes, caplog: pytest.LogCaptureFixture
 ) -> None:
     segment = client.segment()

@@ -86,7 +86,7 @@ def test_the_project_in_the_path_is_the_tokens(api: Client, keystone: Keystone) 
     assert api.get(f"/v1/{project}/segments").status_code == 401
 
 
-def test_keystone_away_is_503(api: Client, keystone: Keystone) -> None:
+def test_unavailable_keystone_is_503(api: Client, keystone: Keystone) -> None:
     token = keystone.token("admin", "admin")
     keystone.stop()
 

@@ -48,7 +48,7 @@ def test_enabled_is_stored_as_it_was_meant(client: Client, written: Any, meant: 
 
 
 @pytest.mark.parametrize(("asked", "names"), [("True", ["up"]), ("no", ["down"])])
-def test_the_enabled_filter_takes_words(client: Client, asked: str, names: list[str]) -> None:
+def test_the_enabled_filter_accepts_words(client: Client, asked: str, names: list[str]) -> None:
     client = client.at("1.2")
     client.segment("up")
     client.segment("down", enabled=False)
@@ -80,7 +80,7 @@ def test_hosts_are_filtered_by_name_and_control_attributes(client: Client) -> No
     assert [host["name"] for host in by_control] == ["compute1"]
 
 
-def test_nova_away_is_503_with_retry_after(client: Client, nova: Computes) -> None:
+def test_unavailable_nova_is_503_with_retry_after(client: Client, nova: Computes) -> None:
     segment = client.segment()
     nova.error = errors.TransientNovaError("connection to http://secret-place refused")
 

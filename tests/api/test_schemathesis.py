@@ -32,11 +32,11 @@ CASES = int(os.environ.get("SCHEMATHESIS_CASES", "100"))  # in all, at least
 #: Requests whose answers held, by the first digit of the status.
 answered: collections.Counter[int] = collections.Counter()
 
-#: It wants every request accepted that fits the schema: Nova must know the host, too.
+#: It demands that every request valid by the schema is accepted, but Nova must also know the host.
 LEFT_OUT = [checks.positive_data_acceptance]
 
 
-#: What is against a schema may also be too large.
+#: A request that violates its schema may also be too large, and so on.
 REFUSALS = [400, 401, 403, 404, 405, 406, 409, 413, 415, 503]
 CONFIG = schemathesis.Config.from_dict(
     {"checks": {"negative_data_rejection": {"expected-statuses": REFUSALS}}}
@@ -45,7 +45,7 @@ CONFIG = schemathesis.Config.from_dict(
 
 @pytest.fixture
 def api(app: WSGIApplication) -> Any:
-    # something to find
+    # rows to find
     client = Client(app)
     client.host(client.segment())
     client.notification()

@@ -73,7 +73,7 @@ def test_each_failure_is_accepted_once(client: Client, urls: list[str]) -> None:
 def test_a_host_that_is_locked_holds_up_its_own_reports_and_nothing_else(
     conf: cfg.ConfigOpts, client: Client, urls: list[str]
 ) -> None:
-    """As an API leaves it that loses its power in the middle of taking in a report."""
+    """A transaction as an API leaves it that loses its power while it accepts a report."""
     holder = Database(conf.database, patient=True)  # the server lets it be silent
     if holder.bind.dialect.name == "sqlite":
         pytest.skip("SQLite locks everything, and notices the death of a process")

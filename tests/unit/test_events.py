@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Events on the bus: their form, and that they do no harm where they cannot be sent."""
+"""Events on the bus: their form, and that a bus without an answer does no harm."""
 
 import json
 import logging
@@ -128,7 +128,7 @@ def test_an_action_that_succeeds_starts_and_ends(bus: cfg.ConfigOpts, action: st
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_action_that_fails_tells_of_the_fault(bus: cfg.ConfigOpts, action: str) -> None:
+def test_an_action_that_fails_carries_the_fault(bus: cfg.ConfigOpts, action: str) -> None:
     drive(bus, "test")
     emitter = events.connect(bus, "hacore-api")
     cause = ValueError("INSERT INTO secrets")
@@ -147,16 +147,16 @@ def test_an_action_that_fails_tells_of_the_fault(bus: cfg.ConfigOpts, action: st
     assert data["exception"] == "Duplicate"
     assert data["exception_message"] == "name: it is taken."
     assert data["module_name"] == __name__
-    assert data["function_name"] == "test_an_action_that_fails_tells_of_the_fault"
+    assert data["function_name"] == "test_an_action_that_fails_carries_the_fault"
     assert "Duplicate: name: it is taken." in data["traceback"]
     assert "secrets" not in json.dumps(error)
 
 
 def test_times_and_nested_objects_are_as_in_masakari() -> None:
-    told: list[Event] = []
-    Events(told.append).emit("host.create", "end", HOST)
+    emitted: list[Event] = []
+    Events(emitted.append).emit("host.create", "end", HOST)
 
-    segment = told[0].payload["masakari_object.data"]["failover_segment"]
+    segment = emitted[0].payload["masakari_object.data"]["failover_segment"]
 
     assert segment["masakari_object.name"] == "FailoverSegment"
     assert segment["masakari_object.data"]["created_at"] == "2026-01-31T12:00:00Z"
@@ -214,7 +214,7 @@ def test_without_a_driver_there_are_no_events_and_no_thread(
     assert in_memory.NOTIFICATIONS == []
 
 
-def test_a_broker_that_is_away_costs_events_and_one_warning(
+def test_an_unavailable_broker_costs_events_and_one_warning(
     bus: cfg.ConfigOpts, caplog: pytest.LogCaptureFixture
 ) -> None:
     drive(bus, "messagingv2")
@@ -230,7 +230,7 @@ def test_a_broker_that_is_away_costs_events_and_one_warning(
     assert "Could not send notification" not in caplog.text
 
 
-def test_what_the_bus_does_not_take_in_time_is_dropped(
+def test_what_the_bus_does_not_accept_in_time_is_dropped(
     bus: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     drive(bus, "test")
@@ -260,7 +260,7 @@ def test_what_the_bus_does_not_take_in_time_is_dropped(
     ]
 
 
-def test_a_driver_that_breaks_is_a_broker_that_is_away(
+def test_a_driver_that_fails_is_an_unavailable_broker(
     bus: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     drive(bus, "test")
@@ -325,7 +325,7 @@ def test_the_examples_are_what_is_emitted(kind: str) -> None:
     schema = events.PAYLOADS[kind]
     text = sections()[f"{schema.name} {schema.version}"]
     examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
-    told: list[Event] = []
-    Events(told.append).emit(f"{kind}.x", "end", FACTS[kind])
+    emitted: list[Event] = []
+    Events(emitted.append).emit(f"{kind}.x", "end", FACTS[kind])
 
-    assert [example["payload"] for example in examples] == [told[0].payload]
+    assert [example["payload"] for example in examples] == [emitted[0].payload]
