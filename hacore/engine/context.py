@@ -83,7 +83,7 @@ class RecoveryContext:
         """Add a line to the history that belongs to no step."""
         recoveries.record(self.db, self.claim, None, message=message)
 
-    tell = note  #: its name before 0.2, for operators' own steps
+    tell = note  #: its name before, which operators' own tasks may use
 
     def reached(self, step: str, state: StepState) -> bool:
         """Whether an earlier claim of this attempt had brought `step` to `state`."""

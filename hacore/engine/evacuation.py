@@ -260,7 +260,7 @@ class Evacuation:
         """Read Nova's records; with `since` only those that have changed since.
 
         To Nova a record that is new has not changed: whether there is one at
-        all can only be told without `since`.
+        all shows only without `since`.
         """
         for record in self._nova.evacuations_from(self._host, since):
             known = self._newest.get(record.instance_uuid)

@@ -35,6 +35,8 @@ INSTEAD = {
     "anew": "again",
 }
 _REFUSED = re.compile(rf"\b({'|'.join(INSTEAD)})\b", re.IGNORECASE)
+#: Operators' own tasks may use these names.
+_KEPT = {("hacore/engine/context.py", "tell")}
 _NAME_OF_A_TEST = re.compile(r"`tests/[\w/.:-]+`")  # scenarios and tests keep theirs
 
 
@@ -66,6 +68,7 @@ def test_no_refused_word(place: str) -> None:
         f"{file.relative_to(ROOT)}:{number}: {word}, write {INSTEAD[word.lower()]}"
         for file in files
         for number, word in refused(file.read_text())
+        if (str(file.relative_to(ROOT)), word) not in _KEPT
     ] == []
 
 
