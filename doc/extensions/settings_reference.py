@@ -13,7 +13,7 @@ from oslo_config import cfg
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 
-from hacore import policies
+from hacore.api import policies
 
 Groups = dict[str, dict[str, cfg.Opt]]
 

@@ -4,13 +4,16 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hacore.api.context import Context
 from hacore.api.microversions import Version
 from hacore.api.query import Query
 from hacore.db.engine import Database
-from hacore.events import Events
+
+if TYPE_CHECKING:
+    # it imports eventlet, through oslo.messaging: not for oslopolicy's generators, which list rules
+    from hacore.events import Events
 
 
 class ComputeServices(Protocol):
@@ -30,7 +33,7 @@ class Services:
     db: Database
     nova: ComputeServices
     wake: Callable[[], None]
-    events: Events
+    events: "Events"
     most_rows: int
     duplicate_window_s: float
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hacore import errors
 from hacore.db.engine import Database
 from hacore.db.models import Host, Move, Notification
+from hacore.resources import HOST, NOTIFICATION, SEGMENT, VMOVE
 from hacore.states import LIVE, NotificationStatus
 
 from .conftest import Client, Computes, report
@@ -78,6 +79,22 @@ def test_hosts_are_filtered_by_name_and_control_attributes(client: Client) -> No
 
     assert [host["name"] for host in by_name] == ["compute2"]
     assert [host["name"] for host in by_control] == ["compute1"]
+
+
+def test_a_list_can_be_sorted_by_each_of_its_keys(client: Client) -> None:
+    segment = client.segment()
+    client.host(segment)
+    notification = client.notification()["notification_uuid"]
+    client = client.at("1.3")
+
+    for path, resource in {
+        "/v1/segments": SEGMENT,
+        f"/v1/segments/{segment['uuid']}/hosts": HOST,
+        "/v1/notifications": NOTIFICATION,
+        f"/v1/notifications/{notification}/vmoves": VMOVE,
+    }.items():
+        for key in resource.sort_keys:
+            assert client.get(f"{path}?sort_key={key}").status_code == 200, (path, key)
 
 
 def test_unavailable_nova_is_503_with_retry_after(client: Client, nova: Computes) -> None:

@@ -12,7 +12,7 @@ import pytest
 from oslo_config import cfg
 
 from hacore import conf as hacore_conf
-from hacore import policies
+from hacore.api import policies
 from tests.docs import browser
 from tests.services import skip_unless_required
 
