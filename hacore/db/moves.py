@@ -8,7 +8,7 @@ instance was like before the failure is written once and never overwritten.
 import dataclasses
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -135,16 +135,16 @@ def about_to_stop(db: Database, claim: Claim, move: Move) -> None:
 
 
 @retry
-def seconds_since_calls(db: Database, notification_uuid: str) -> dict[int, float]:
+def seconds_since_calls(db: Database, rows: Iterable[Move]) -> dict[int, float]:
     """Return how long ago the last call for each ongoing move began, by its id; by one clock."""
+    begun = {
+        move.id: move.called_at or move.updated_at
+        for move in rows
+        if move.status == MoveStatus.ONGOING
+    }
     with db.read() as session:
         now = db.now(session)
-        begun = {
-            move.id: move.called_at or move.updated_at
-            for move in of(session, notification_uuid)
-            if move.status == MoveStatus.ONGOING
-        }
-        return {id_: (now - at).total_seconds() for id_, at in begun.items() if at is not None}
+    return {id_: (now - at).total_seconds() for id_, at in begun.items() if at is not None}
 
 
 @retry

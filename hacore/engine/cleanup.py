@@ -28,11 +28,11 @@ def clean_up(context: RecoveryContext) -> None:
     claim = context.claim
     if claim.type != NotificationType.COMPUTE_HOST:
         return
+    rows = moves.all_of(context.db, claim.uuid)
     # a lock that comes after the last unlock would stay for good
-    calls_s = moves.seconds_since_calls(context.db, claim.uuid).values()
+    calls_s = moves.seconds_since_calls(context.db, rows).values()
     context.outwait(min(calls_s, default=LATE_S))
     evacuator = InstanceEvacuator(context, None, None)
-    rows = moves.all_of(context.db, claim.uuid)
     for move in rows:
         if move.status in _OPEN:
             evacuator.finish(move, _verdict(context, move), None)

@@ -133,7 +133,7 @@ class Evacuation:
         if open_rows:
             self._instances = self._context.instances_on(self._host, _LISTING_AGE_S)
             self._read_records()
-        called_s = moves.seconds_since_calls(self._context.db, self._context.claim.uuid)
+        called_s = moves.seconds_since_calls(self._context.db, open_rows)
         now = self._clock.monotonic()
         for row in open_rows:
             # younger than this, what an earlier claim has sent may yet be carried out
