@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from hacore.db.models import Host
 from hacore_sandbox.model import Server
-from tests.scenarios.doors import host_marks
 from tests.scenarios.stage import Stage
+from tests.scenarios.transports import host_marks
 
 
 def describe(stage: Stage, notifications: Mapping[str, str]) -> list[str]:

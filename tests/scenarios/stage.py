@@ -15,8 +15,8 @@ from hacore.clock import Clock
 from hacore.db import schema
 from hacore.db.engine import Database
 from tests.scenarios.clock import MachineClock, WorldClock
-from tests.scenarios.doors import DatabaseDoor, NovaDoor
 from tests.scenarios.log import Handler, Log
+from tests.scenarios.transports import DatabaseDoor, NovaDoor
 from tests.schedules.actors import Pool
 from tests.world import World
 

@@ -21,8 +21,8 @@ from hacore.engine.recovery import Recoverer
 from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova, make_session
 from tests.schedules.actors import Actors, Lock, Pool
-from tests.schedules.doors import Doors, WatchedDatabase, Wire
 from tests.schedules.plans import Plan
+from tests.schedules.transports import Doors, WatchedDatabase, Wire
 from tests.world import World
 
 _BINARY = "hacore-engine"

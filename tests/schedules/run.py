@@ -21,10 +21,10 @@ from tests import factories
 from tests.schedules import verdict
 from tests.schedules.actors import Actors
 from tests.schedules.checks import Checks
-from tests.schedules.doors import WATCHED, Doors, WatchedDatabase
 from tests.schedules.engines import WatchedWorld
-from tests.schedules.happenings import Happenings
+from tests.schedules.fault_injection import FaultInjection
 from tests.schedules.plans import TOLD, Ambush, Crash, EnginePlan, Plan
+from tests.schedules.transports import WATCHED, Doors, WatchedDatabase
 
 _GRACEFUL_S = 60
 #: Seconds that the world goes on after the last notification has ended.
@@ -134,7 +134,9 @@ class _Run:
         self._doors = Doors(clock, self._checks, chance)
         bench.db.open(self._doors)
         self._doors.lie_in_wait(plan.ambushes, self._world.is_running, self._strike)
-        self._events = Happenings(plan, clock, self._world, self._doors, self._servers, self._tell)
+        self._events = FaultInjection(
+            plan, clock, self._world, self._doors, self._servers, self._tell
+        )
 
     def _populate(self) -> None:
         segments = [factories.segment(self._db, **values) for values in self._plan.segments]

@@ -243,7 +243,7 @@ def operator(tmp_path: pathlib.Path, nova: dict[str, str], tables: pathlib.Path)
             "hacore-engine",
             {"nova": {"region_name": "RegionTwo"}},
             "Failed to log in to Nova: …endpoint for compute service in RegionTwo region not "
-            "found; check [nova] region_name and valid_interfaces against the catalogue.",
+            "found; check [nova] region_name and valid_interfaces against the service catalog.",
             id="unknown region",
         ),
         pytest.param(

@@ -13,9 +13,9 @@ from hacore.errors import Conflict, DatabaseUnavailable
 from hacore.states import NotificationType
 from hacore_sandbox.model import Server
 from tests.schedules.actors import Actors
-from tests.schedules.doors import Doors
 from tests.schedules.engines import WatchedWorld
 from tests.schedules.plans import Happening, Plan
+from tests.schedules.transports import Doors
 from tests.simulation import START
 
 #: Groups of actors that are no engines begin with a dash.
@@ -23,7 +23,7 @@ API, OPERATOR = "-api", "-operator"
 _MONITOR_RETRY_S = 5.0
 
 
-class Happenings:
+class FaultInjection:
     """Lets what a plan says happen, one method for each `Happening.what`.
 
     :ivar to_come: how many have not come to their end.
