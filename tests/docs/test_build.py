@@ -128,8 +128,7 @@ def test_pages_ask_nothing_of_other_servers(pages: pathlib.Path) -> None:
 
 def test_no_page_is_wider_than_its_window(pages: pathlib.Path) -> None:
     """On a phone, a laptop and a wide screen; long lines and tables scroll in boxes of theirs."""
-    if browser.PROGRAM is None:
-        pytest.skip("needs chromium, where it is installed")
+    skip_unless_required("chromium")
     names = sorted(str(page.relative_to(pages)) for page in pages.rglob("*.html"))
     found = browser.widths(pages, names, [360, 1280, 2560])
     assert len(found) == 3 * len(names)

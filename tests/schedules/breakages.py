@@ -66,7 +66,7 @@ BREAKAGES = (
             ("migration_before=newest.get(instance.uuid, 0)", "migration_before=0"),
             ("max(move.migration_before, newest.id if newest else 0)", "0"),
         ),
-        3,
+        scenario="host-fails-again",
     ),
     Breakage(
         "evacuate is called again when its outcome is unknown",
