@@ -60,7 +60,7 @@ def test_moves_of_a_recovery_that_expires_get_a_true_verdict(world: World) -> No
     hung = moves.pop(servers[0])
     assert (hung.status, hung.message) == (
         MoveStatus.FAILED,
-        "The recovery ended before Nova had evacuated the instance.",
+        "Not evacuated: the recovery ended while the evacuation was under way.",
     )
     assert {move.status for move in moves.values()} == {MoveStatus.SUCCEEDED}
     assert locks(world, servers) == {None}
