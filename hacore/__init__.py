@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """hacore keeps virtual machines alive on an OpenStack cloud.
 
-The map, in the order of who may import whom (tests/test_layers.py holds it):
+The map, in the order of who may import whom (tests/unit/test_layers.py checks it):
 
 ========================  =====================================================
 errors, states, clock     the exception tree; statuses; time as an argument

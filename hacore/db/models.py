@@ -118,7 +118,7 @@ class Host(Base):
 
 
 class Notification(Base):
-    """What came in; at the same time the queue of the engines."""
+    """An accepted notification; together, the queue of the engines."""
 
     __tablename__ = "notifications"
     __table_args__ = _with(
