@@ -40,7 +40,9 @@ def register(topics: "Topics") -> None:
     output.add_format(listed)
     shown = cli.add_verb(verbs, "show", _show, "show everything recorded about one recovery")
     output.add_format(shown)
-    retried = cli.add_verb(verbs, "retry", _retry, "retry a recovery in error or failed at once")
+    retried = cli.add_verb(
+        verbs, "retry", _retry, "retry a recovery that is in error or failed, at once"
+    )
     abandoned = cli.add_verb(
         verbs,
         "abandon",
