@@ -107,6 +107,16 @@ class Host(Base):
     maintenance_by: Mapped[str | None] = mapped_column(sa.String(36))
     #: The notification whose recovery took this reserved host.
     taken_by: Mapped[str | None] = mapped_column(sa.String(36))
+    #: What was done to the reserved host for that, to be undone where it was not used: the
+    #: disabled_reason that its compute service had before it was enabled (None: it was enabled
+    #: already), and the ids of the aggregates that it was added to.
+    enabled_from: Mapped[str | None]
+    joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON)
+    #: The notification whose recovery disabled the compute service of this host, when, and
+    #: with which reason; None: hacore has not, or has enabled it again.
+    disabled_by: Mapped[str | None] = mapped_column(sa.String(36))
+    disabled_at: Mapped[datetime.datetime | None]
+    disabled_reason: Mapped[str | None]
     segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
     deleted_at: Mapped[datetime.datetime | None]
     deleted: Mapped[int] = mapped_column(default=0)
@@ -156,6 +166,9 @@ class Notification(Base):
     disabled_service: Mapped[bool] = mapped_column(default=False)
     set_maintenance: Mapped[bool] = mapped_column(default=False)
     took_reserved: Mapped[bool] = mapped_column(default=False)
+    #: An engine has begun a recovery: it goes on to its end, also in a segment that was
+    #: disabled in the meantime.
+    begun: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     #: As of Host.
     locks: Mapped[int] = mapped_column(default=0, server_default="0")
 
@@ -199,6 +212,11 @@ class Move(Base):
     locked: Mapped[bool] = mapped_column(default=False)
     #: The newest evacuation record of Nova for it that is not this recovery's.
     migration_before: Mapped[int] = mapped_column(default=0)
+    #: hacore has reset the state of the instance to ``error`` (written before it is done), and
+    #: neither evacuated it since nor set it back.
+    state_reset: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    #: The operator who confirmed that the instance runs nowhere, though it may have been migrated.
+    gone_confirmed_by: Mapped[str | None]
     #: When the last call that changes the instance began, written before it was sent: whatever
     #: became of its caller, Nova may carry it out a while later (hacore.nova.LATE_S).  None in an
     #: ongoing move: that was the lock, or a stop, and it began at ``updated_at``.

@@ -73,7 +73,9 @@ def _needs(revision: str) -> str:
 
 
 #: The revisions that this version knows.
-OURS = History(pathlib.Path(__file__).parent / "migrations", ("0001", "0002_needs_0001"))
+OURS = History(
+    pathlib.Path(__file__).parent / "migrations", ("0001", "0002_needs_0001", "0003_needs_0001")
+)
 
 
 def version(db: Database) -> str | None:

@@ -43,7 +43,7 @@ def test_a_cloud_that_is_well(operator: Operator, db: Database) -> None:
     found = findings(operator)
     assert {check for check, (result, _) in found.items() if result != "ok"} == {ACTIONS}
     assert found[ACTIONS][0] == "not checked"
-    assert found["database"] == ("ok", "Schema 0002_needs_0001.")
+    assert found["database"] == ("ok", "Schema 0003_needs_0001.")
     assert found["nova"] == ("ok", "Microversion 2.90.")
     assert found["hosts"] == (
         "ok", "2 registered, all known to Nova. In no segment: compute3, compute4."
