@@ -107,6 +107,12 @@ class VmState:
     ERROR = "error"
 
 
+class TaskState:
+    """Values of ``OS-EXT-STS:task_state`` that a rule names (nova/compute/task_states.py)."""
+
+    MIGRATING = "migrating"  #: a live migration
+
+
 class PowerState:
     """Values of ``OS-EXT-STS:power_state`` (nova/compute/power_state.py)."""
 

@@ -125,6 +125,17 @@ def about_to_call(db: Database, claim: Claim, move: Move) -> None:
 
 
 @retry
+def about_to_reset(db: Database, claim: Claim, move: Move) -> None:
+    """Record the same of a reset to ``error``, and that the state is to be set back."""
+    with db.write() as session:
+        _, now = claims.lock_claimed(db, session, claim)
+        row = session.get_one(Move, move.id)
+        row.called_at = now
+        row.state_reset = True
+    move.state_reset = True
+
+
+@retry
 def about_to_stop(db: Database, claim: Claim, move: Move) -> None:
     """Record the same of a stop: no record of Nova's shows whether it has arrived."""
     with db.write() as session:
@@ -159,7 +170,10 @@ def end(
     message: str | None = None,
     progress: float | None = None,
 ) -> None:
-    """Record the verdict on a move, its line in the history, and ``locked`` as `move` has it."""
+    """Record the verdict on a move, and its line in the history.
+
+    Written are ``locked`` and ``state_reset`` as `move` has them now.
+    """
     text = f"Instance {move.instance_uuid} evacuated from {move.source_host} to {dest_host}."
     if message is not None:
         text = f"Instance {move.instance_uuid}: {message}"
@@ -168,6 +182,7 @@ def end(
         row = session.get_one(Move, move.id)
         row.status = status
         row.locked = move.locked
+        row.state_reset = move.state_reset
         row.dest_host = dest_host
         row.message = message
         row.start_time = row.start_time or now

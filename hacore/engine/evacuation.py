@@ -21,16 +21,19 @@ from hacore.db.models import Move
 from hacore.engine.instance_evacuation import InstanceEvacuator, Verdict
 from hacore.errors import NovaOutcomeUnknown
 from hacore.nova import EVACUATED, LATE_S, NOT_EVACUATED, Instance, Migration
-from hacore.states import MoveStatus
+from hacore.states import MoveStatus, TaskState
 
 if TYPE_CHECKING:  # it makes an Evacuation
     from hacore.engine.context import RecoveryContext
 
 LOG = logging.getLogger(__name__)
 
-#: How much older than the notification the records may be that are read: more
-#: than the clocks of two machines differ.
+#: How much older than the newest record the changed ones may be that are read: more than the
+#: clocks of Nova's own machines differ.
 _CLOCK_SLACK = datetime.timedelta(hours=1)
+#: Calls for one instance that get no usable answer and leave no record, while Nova answers
+#: others: then it is that instance which Nova cannot evacuate.
+_MOST_UNANSWERED = 5
 #: Up to this age the list that the task before has read is used: an instance that
 #: waits for its turn is called by what was listed longer ago than that.
 _LISTING_AGE_S = 5.0
@@ -46,6 +49,8 @@ class _Flight:
     call: Any  #: the future of InstanceEvacuator.start; None: an earlier claim called
     since: float  #: when it began, or when Nova accepted
     unknown: bool = False  #: the call failed without an answer
+    has_place: bool = True  #: in the window
+    watched: bool = False  #: its record may not say that it has arrived: it is read each time
     accepted: bool = False  #: Nova accepted the call of this claim at `since`
     decided: Verdict | None = None  #: there is nothing to wait for
     arrived: bool = False  #: Nova says done; that the host is another has yet to be read
@@ -78,6 +83,8 @@ class Evacuation:
         self._unlocking: list[Any] = []
         self._instances: dict[str, Instance] = {}
         self._newest: dict[str, Migration] = {}
+        self._unanswered: collections.Counter[int] = collections.Counter()  #: calls, by move id
+        self._words: dict[int, str] = {}  #: what the last one of them failed with
         self._total = self._ended = 0
 
     def run(self) -> list[tuple[Move, str]]:
@@ -142,10 +149,10 @@ class Evacuation:
                 self._window.add()
                 # a lock or a stop; an evacuate call has arrived, as its record says
                 late_s = LATE_S - age_s if row.called_at is None else 0.0
-                self._flights.append(_Flight(row, None, now, late_until=now + late_s))
+                self._flights.append(self._flight(row, None, now, late_until=now + late_s))
             elif age_s < LATE_S:
                 self._window.add()
-                self._flights.append(_Flight(row, None, now - age_s, unknown=True))
+                self._flights.append(self._flight(row, None, now - age_s, unknown=True))
             else:
                 self._waiting.append(row)
 
@@ -170,10 +177,23 @@ class Evacuation:
         while self._starting and self._starting[0][0] <= now:
             move = self._starting.popleft()[1]
             call = self._pool.submit(self._start, move) if self._needs_call(move) else None
-            self._flights.append(_Flight(move, call, self._clock.monotonic()))
+            self._flights.append(self._flight(move, call, self._clock.monotonic()))
+
+    def _flight(self, move: Move, call: Any, since: float, **facts: Any) -> _Flight:
+        """Return a flight that has a place in the window."""
+        instance = self._instances.get(move.instance_uuid)
+        # Nova takes the first record of a server that is `accepted` for the evacuation's, also
+        # that of a live migration: ours then never ends
+        watched = instance is None or instance.task_state == TaskState.MIGRATING
+        return _Flight(move, call, since, watched=watched, **facts)
 
     def _in_flight(self) -> int:
-        return len(self._starting) + sum(not flight.arrived for flight in self._flights)
+        return len(self._starting) + sum(flight.has_place for flight in self._flights)
+
+    def _leave_window(self, flight: _Flight) -> None:
+        if flight.has_place:
+            flight.has_place = False
+            self._window.give_back()
 
     def _start(self, move: Move) -> tuple[Verdict | None, float]:
         """Call; return what `InstanceEvacuator.start` does, and when; runs on the pool."""
@@ -210,10 +230,11 @@ class Evacuation:
         asked = self._clock.monotonic()
         unconfirmed = self._arrived()
         # unchanged ones need not be read: nothing but a change ends an evacuation
-        self._read_records(self._context.claim.created_at - _CLOCK_SLACK)
+        self._read_records(changed=True)
         for flight in self._flights:
             if flight.call is not None and flight.call.done():
                 self._answer(flight)
+            self._look(flight)
             self._arrive(flight)
         self._dispatch()  # before the list, which takes its time in a Nova that is busy
         remaining: frozenset[str] | None = None
@@ -247,21 +268,36 @@ class Evacuation:
             not flight.arrived and self._verdict(flight, None) is None for flight in self._flights
         )
 
+    def _look(self, flight: _Flight) -> None:
+        """Where a record may not say what became of it, read the instance."""
+        record = self._record_of(flight.move)
+        if flight.call is not None or flight.decided is not None or record is None:
+            return
+        if record.status in EVACUATED | NOT_EVACUATED:
+            return
+        if flight.watched or self._is_overdue(flight):
+            flight.decided = self._evacuator.arrived(flight.move)
+
     def _arrive(self, flight: _Flight) -> None:
         """Where Nova says done, make room for the next one."""
         undecided = flight.call is None and flight.decided is None
+        if undecided and self._is_lost_and_found(flight):  # Nova works on it after all
+            flight.has_place = True
+            self._window.add()
         if undecided and not flight.arrived and self._is_done(flight):
             flight.arrived = True
             if flight.accepted:
                 self._window.took(self._clock.monotonic() - flight.since, self._most)
-            self._window.give_back()
+            self._leave_window(flight)
 
-    def _read_records(self, since: datetime.datetime | None = None) -> None:
-        """Read Nova's records; with `since` only those that have changed since.
+    def _read_records(self, *, changed: bool = False) -> None:
+        """Read Nova's records; with `changed` only those that may have changed since the last time.
 
-        To Nova a record that is new has not changed: whether there is one at
-        all shows only without `since`.
+        Since when is taken from the records, for they are of Nova's clock.  To Nova a record
+        that is new has not changed: whether there is one at all shows only without `changed`.
         """
+        times = [record.changed_at for record in self._newest.values()]
+        since = max(times) - _CLOCK_SLACK if changed and times else None
         for record in self._nova.evacuations_from(self._host, since):
             known = self._newest.get(record.instance_uuid)
             if known is None or record.id >= known.id:
@@ -294,33 +330,47 @@ class Evacuation:
             return Verdict(MoveStatus.FAILED)
         if flight.unknown and record is None:
             return None  # nothing has begun that could time out: see _call_again
-        timeout_s = self._context.conf.wait_period_after_evacuation
-        if self._clock.monotonic() - flight.since > timeout_s:
-            which = f" (migration {record.id})" if record is not None else ""
+        if self._is_overdue(flight):
             return Verdict(
                 MoveStatus.FAILED,
                 record.dest_host if record is not None else None,  # it may arrive there yet
-                message=f"Timed out after {timeout_s} s waiting for the evacuation{which}; it is "
-                "retried once Nova reports its final status.",
+                message=_timed_out(
+                    self._context.conf.wait_period_after_evacuation, flight.move, record
+                ),
             )
         return None
+
+    def _is_overdue(self, flight: _Flight) -> bool:
+        timeout_s: float = self._context.conf.wait_period_after_evacuation
+        return self._clock.monotonic() - flight.since > timeout_s
+
+    def _is_lost_and_found(self, flight: _Flight) -> bool:
+        """Whether a call seemed lost and has left a record."""
+        left = not flight.has_place and not flight.arrived
+        return flight.unknown and left and self._record_of(flight.move) is not None
 
     def _answer(self, flight: _Flight) -> None:
         """Note what the call returned."""
         call, flight.call = flight.call, None
+        move = flight.move
         try:
             flight.decided, flight.since = call.result()
             flight.accepted = flight.decided is None
         except NovaOutcomeUnknown as exc:
             LOG.warning(
-                "instance %s: %s; checking Nova for its migration record",
-                flight.move.instance_uuid,
-                exc,
+                "instance %s: %s; checking Nova for its migration record", move.instance_uuid, exc
             )
             flight.unknown, flight.since = True, self._clock.monotonic()
+            self._unanswered[move.id] += 1
+            self._words[move.id] = str(exc)
+            # as far as is known Nova does not work on it: another one may have its place
+            self._leave_window(flight)
 
     def _call_again(self, flight: _Flight) -> bool:
-        """Put back an instance whose call got no answer and left no record in good time."""
+        """Put back an instance whose call got no answer and left no record in good time.
+
+        Behind all others: it may be one that Nova cannot evacuate.
+        """
         if not flight.unknown or self._record_of(flight.move) is not None:
             return False
         if self._clock.monotonic() - flight.since < LATE_S:
@@ -328,14 +378,19 @@ class Evacuation:
         self._read_records()
         if self._record_of(flight.move) is not None:
             return False
-        self._waiting.appendleft(flight.move)
-        self._window.give_back()
+        move = flight.move
+        self._leave_window(flight)
+        calls = self._unanswered[move.id]
+        if calls < _MOST_UNANSWERED:
+            self._waiting.append(move)
+        else:
+            message = f"{self._words[move.id]}; given up after {calls} such answers."
+            self._decide(flight, Verdict(MoveStatus.FAILED, message=message))
         return True
 
     def _decide(self, flight: _Flight, verdict: Verdict) -> None:
         """Take the flight for ended, with this verdict."""
-        if not flight.arrived:
-            self._window.give_back()
+        self._leave_window(flight)
         self._ended += 1
         progress = self._ended / self._total if self._total else 1.0
         self._decided.append((flight.late_until, flight.move, verdict, progress))
@@ -348,3 +403,14 @@ class Evacuation:
                 call = self._pool.submit(self._evacuator.finish, move, verdict, progress)
                 self._finishing.append((move, call))
         self._decided = [each for each in self._decided if each[0] > now]
+
+
+def _timed_out(timeout_s: float, move: Move, record: Migration | None) -> str:
+    waited = f"Timed out after {timeout_s} s waiting for the evacuation"
+    if record is None:
+        return f"{waited}."
+    return (
+        f"{waited} (migration {record.id}, which Nova shows as {record.status}): not called again "
+        "before Nova has ended it; if no nova-compute works on it, evacuate the instance by hand "
+        f"('openstack server evacuate {move.instance_uuid}')."
+    )

@@ -20,7 +20,7 @@ from hacore.errors import (
     TransientNovaError,
 )
 from hacore.nova import Instance, Migration
-from hacore.states import MoveStatus, PowerState, VmState
+from hacore.states import MoveStatus, PowerState, TaskState, VmState
 
 if TYPE_CHECKING:  # it makes what is defined here
     from hacore.engine.context import RecoveryContext
@@ -42,6 +42,19 @@ class Verdict:
 
 GONE = Verdict(MoveStatus.IGNORED, message="The instance no longer exists.")
 
+_LIVE = "live-migration"
+#: Statuses of a live migration that has not begun to move the guest, or has left it where it was.
+_GUEST_AT_SOURCE = frozenset({"accepted", "queued", "preparing", "failed", "error", "cancelled"})
+
+
+def _may_run_elsewhere(move: Move, migration: Migration) -> str:
+    where = migration.dest_host or "its destination"
+    return (
+        f"Not evacuated: live migration {migration.id} to {where} was {migration.status} when "
+        f"{move.source_host} failed, and the guest may run on {where}; make sure that it does not, "
+        f"then run 'hacore-manage move confirm-gone {move.uuid}'."
+    )
+
 
 class InstanceEvacuator:
     """Evacuates single instances of one recovery.
@@ -62,7 +75,10 @@ class InstanceEvacuator:
     def start(
         self, move: Move, instance: Instance | None, newest: Migration | None
     ) -> Verdict | None:
-        """Lock, make ready and evacuate an instance.
+        """Make ready and evacuate an instance; lock it where that takes more than one call.
+
+        Nova lets nobody change an instance that is being evacuated.  A lock protects what is
+        before and after: one whose state is reset, or that is not to stay active.
 
         :param instance: as it was listed on the host; None: it was not.
         :param newest: the newest record of an evacuation of it.
@@ -73,24 +89,70 @@ class InstanceEvacuator:
         try:
             if instance is None:
                 return self._elsewhere(move)
-            # a lock that is there and not ours is the owner's, and stays
-            ours = move.locked and instance.lock_reason in (None, self._lock_reason)
-            move.locked = ours or not instance.locked
+            running = self._running_migration(move, instance)
+            if running is not None:
+                return Verdict(MoveStatus.FAILED, message=_may_run_elsewhere(move, running))
             move.migration_before = max(move.migration_before, newest.id if newest else 0)
-            if move.locked:
-                self._nova.lock(move.instance_uuid, self._lock_reason, lambda: self._begin(move))
-            else:
-                self._begin(move)
+            self._begin_with_lock(move, instance)
             if instance.vm_state in _RESET_FIRST:
                 self._reset(move)
             self._evacuate(move)
-        except NovaNotFound:
-            return GONE
+        except NovaNotFound as exc:
+            return self._not_found(move, exc)
         except NovaOutcomeUnknown:
             raise
         except NovaError as exc:
             return Verdict(MoveStatus.FAILED, message=str(exc))
         return None
+
+    def _running_migration(self, move: Move, instance: Instance) -> Migration | None:
+        """Return a live migration that may have brought the guest to its destination.
+
+        Nova evacuates a server whatever its task_state; the guest would then run twice.
+        """
+        if instance.task_state != TaskState.MIGRATING or move.gone_confirmed_by is not None:
+            return None
+        newest = next(iter(self._nova.migrations_of(move.instance_uuid)), None)
+        if newest is None or newest.type != _LIVE or newest.status in _GUEST_AT_SOURCE:
+            return None
+        return newest
+
+    def _begin_with_lock(self, move: Move, instance: Instance) -> None:
+        """Record the beginning; lock what is not ``active``, where nobody else has.
+
+        A lock that Nova refuses keeps no instance on a dead host.
+        """
+        # a lock that is there and not ours is the owner's, and stays
+        ours = move.locked and (self._is_ours(instance) or not instance.locked)
+        wanted = move.vm_state != VmState.ACTIVE and not instance.locked
+        move.locked = ours or wanted
+        if not wanted:
+            self._begin(move)
+            return
+        try:
+            self._nova.lock(move.instance_uuid, self._lock_reason, lambda: self._begin(move))
+        except NovaNotFound:
+            raise
+        except NovaError as exc:
+            LOG.warning("instance %s: evacuated without a lock: %s", move.instance_uuid, exc)
+
+    def _is_ours(self, instance: Instance) -> bool:
+        """Whether a lock is that of this recovery, as far as Nova says whose it is."""
+        if not self._nova.lock_has_reason:
+            return True
+        return instance.lock_reason == self._lock_reason
+
+    def _not_found(self, move: Move, exc: NovaNotFound) -> Verdict:
+        """Return what a 404 means: the instance is gone, or something else that was named."""
+        try:
+            host = self._nova.instance(move.instance_uuid).host
+        except NovaNotFound:
+            return GONE
+        except NovaError as unread:
+            return Verdict(MoveStatus.FAILED, message=f"{exc}; {unread}")
+        if host is not None and host != move.source_host:
+            return Verdict(MoveStatus.SUCCEEDED, host, f"The instance was already on host {host}.")
+        return Verdict(MoveStatus.FAILED, message=str(exc))
 
     def _begin(self, move: Move) -> None:
         moves.begin(self._context.db, self._context.claim, move)
@@ -102,7 +164,11 @@ class InstanceEvacuator:
         moves.about_to_stop(self._context.db, self._context.claim, move)
 
     def _reset(self, move: Move) -> None:
-        self._nova.reset_state(move.instance_uuid, VmState.ERROR, lambda: self._about_to_call(move))
+        self._nova.reset_state(
+            move.instance_uuid,
+            VmState.ERROR,
+            lambda: moves.about_to_reset(self._context.db, self._context.claim, move),
+        )
 
     def _elsewhere(self, move: Move) -> Verdict:
         host = self._nova.instance(move.instance_uuid).host
@@ -131,6 +197,19 @@ class InstanceEvacuator:
             record.instance_uuid == move.instance_uuid and record.id > move.migration_before
             for record in self._nova.evacuations_from(move.source_host)
         )
+
+    def arrived(self, move: Move) -> Verdict | None:
+        """Return the verdict on an instance that is on another host and idle, or gone; or None.
+
+        For an evacuation whose record does not say that it has ended.
+        """
+        try:
+            instance = self._nova.instance(move.instance_uuid)
+        except NovaNotFound:
+            return GONE
+        if instance.host in (None, move.source_host) or instance.task_state is not None:
+            return None
+        return Verdict(MoveStatus.SUCCEEDED, instance.host)
 
     # -------------------------------------------------------------- after
 
@@ -166,12 +245,37 @@ class InstanceEvacuator:
         message = verdict.message
         if verdict.status == MoveStatus.SUCCEEDED:
             message = self._restore(move) or message
-        elif verdict.status == MoveStatus.FAILED and message is None:
+            move.state_reset = False
+        elif verdict.status == MoveStatus.FAILED:
             try:
-                message = self._fault(move)
+                message = message or self._fault(move)
+                if move.state_reset:
+                    message = f"{message} {self._set_back(move)}".strip()
             except NovaNotFound:  # it was deleted meanwhile: that is what ended the evacuation
                 return GONE
         return dataclasses.replace(verdict, message=message)
+
+    def _set_back(self, move: Move) -> str:
+        """Undo the reset of an instance that was not evacuated; return a sentence about it."""
+        instance = self._nova.instance(move.instance_uuid)
+        if self._recorded(move) or instance.vm_state != VmState.ERROR or instance.task_state:
+            return ""  # Nova has begun an evacuation: the state is what that left
+        if move.vm_state != VmState.ACTIVE:
+            move.state_reset = False
+            return (
+                f"The instance was {move.vm_state} and is in ERROR since hacore reset its state; "
+                "Nova cannot set that back."
+            )
+        try:
+            self._nova.reset_state(
+                move.instance_uuid, VmState.ACTIVE, lambda: self._about_to_call(move)
+            )
+        except (NovaNotFound, TransientNovaError):
+            raise
+        except NovaError as exc:
+            return f"It is in ERROR since hacore reset its state: {exc}"
+        move.state_reset = False
+        return "Its state, which hacore had reset to ERROR, is active again."
 
     def unlock(self, move: Move) -> None:
         """Unlock an instance that an earlier claim has left locked, and record it."""
@@ -179,10 +283,13 @@ class InstanceEvacuator:
         moves.unlocked(self._context.db, self._context.claim, move)
 
     def _unlock(self, move: Move) -> None:
+        """Take off our own lock; one that somebody has put on since stays."""
         if not move.locked:
             return
         try:
-            self._nova.unlock(move.instance_uuid)
+            instance = self._nova.instance(move.instance_uuid)
+            if instance.locked and self._is_ours(instance):
+                self._nova.unlock(move.instance_uuid)
         except NovaNotFound:
             LOG.info("instance %s: no longer exists, nothing to unlock", move.instance_uuid)
         move.locked = False

@@ -88,7 +88,10 @@ class Nova:
 
     @property
     def refusals(self) -> int:
-        """How often Nova or Keystone was unavailable for a call of this recovery."""
+        """How often Nova or Keystone was unavailable for a call of this recovery.
+
+        Calls that change the same instance count once.
+        """
         return self._retrier.refusals
 
     # ------------------------------------------------------------- log in
@@ -233,11 +236,14 @@ class Nova:
             lambda: self._act_once(uuid, {"lock": given}, about_to_call),
             f"lock instance {uuid}",
             undone_later=True,
+            instance=uuid,
         )
 
     def unlock(self, uuid: str) -> None:
         """Undo `lock`; an instance that is not locked is fine."""
-        self._retrier.call(lambda: self._act(uuid, {"unlock": None}), f"unlock instance {uuid}")
+        self._retrier.call(
+            lambda: self._act(uuid, {"unlock": None}), f"unlock instance {uuid}", instance=uuid
+        )
 
     def reset_state(
         self, uuid: str, vm_state: str, about_to_call: Callable[[], None] = lambda: None
@@ -251,6 +257,7 @@ class Nova:
             lambda: self._act_once(uuid, body, about_to_call),
             f"reset the state of instance {uuid} to {vm_state}",
             undone_later=True,
+            instance=uuid,
         )
 
     def stop(self, uuid: str, about_to_call: Callable[[], None] = lambda: None) -> None:
@@ -262,11 +269,14 @@ class Nova:
             lambda: self._act_once(uuid, {"os-stop": None}, about_to_call),
             f"stop instance {uuid}",
             undone_later=True,
+            instance=uuid,
         )
 
     def start(self, uuid: str) -> None:
         """Ask Nova to start the instance.  Raises NovaConflict when its state does not allow it."""
-        self._retrier.call(lambda: self._act(uuid, {"os-start": None}), f"start instance {uuid}")
+        self._retrier.call(
+            lambda: self._act(uuid, {"os-start": None}), f"start instance {uuid}", instance=uuid
+        )
 
     def evacuate(
         self,
@@ -286,6 +296,7 @@ class Nova:
             lambda: self._act_once(uuid, body, about_to_call),
             f"evacuate instance {uuid}",
             repeatable=False,
+            instance=uuid,
         )
 
     def evacuations_from(
@@ -302,6 +313,13 @@ class Nova:
             query["changes-since"] = since.isoformat()
         what = f"list the evacuations from {host}"
         return self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+
+    def migrations_of(self, uuid: str) -> list[Migration]:
+        """Return Nova's records of all migrations of an instance, the newest first."""
+        query = {"instance_uuid": uuid}
+        what = f"list the migrations of instance {uuid}"
+        rows = self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+        return sorted(rows, key=lambda record: record.id, reverse=True)
 
     # --------------------------------------------------------- aggregates
 

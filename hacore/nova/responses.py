@@ -8,12 +8,14 @@ applies the shape, and turns everything else into one error, `UnexpectedResponse
 """
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import requests
 from novaclient import api_versions
 from novaclient import exceptions as nova_exc
+from oslo_utils import timeutils
 
 from hacore.nova.types import Aggregate, Instance, Migration, Service
 
@@ -132,10 +134,17 @@ def _migration(row: Any) -> Migration:
     return Migration(
         id=row["id"],
         instance_uuid=row["instance_uuid"],
+        type=row["migration_type"],
         status=row["status"],
         source_host=row["source_compute"],
         dest_host=row.get("dest_compute"),
+        changed_at=_time(row["updated_at"] or row["created_at"]),
     )
+
+
+def _time(text: str) -> datetime.datetime:
+    """Read a time of Nova's, which is UTC and mostly does not say so."""
+    return timeutils.normalize_time(timeutils.parse_isotime(text)).replace(tzinfo=datetime.UTC)
 
 
 def _service(row: Any) -> Service:

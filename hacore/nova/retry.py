@@ -60,13 +60,15 @@ class Retrier:
     """Makes the calls of one recovery, or of whoever is part of none.
 
     :param timeout_s: for how long a call is retried.
-    :ivar refusals: how often Nova or Keystone was unavailable for a call.
+    :ivar refusals: how often Nova or Keystone was unavailable for a call.  Of the calls that
+        change one instance, the first counts: what one instance causes is no overload.
     """
 
     def __init__(self, clock: Clock, rng: random.Random, timeout_s: float, guard: Guard) -> None:
         self._clock, self._random, self._timeout_s = clock, rng, timeout_s
         self._guard = guard
         self.refusals = 0
+        self._refused: set[str] = set()  #: instances
 
     def guarded_by(self, guard: Guard) -> "Retrier":
         """Return one like this for another recovery."""
@@ -79,6 +81,7 @@ class Retrier:
         *,
         repeatable: bool = True,
         undone_later: bool = False,
+        instance: str | None = None,
     ) -> T:
         """Call until it succeeds, Nova refuses, or the retry timeout is over.
 
@@ -86,6 +89,7 @@ class Retrier:
         :param repeatable: also where its outcome is not known.
         :param undone_later: what follows may undo this: a try without an answer must not
             be carried out after that, so its time is waited out, also where another fails.
+        :param instance: uuid of the one that `call` changes.
         """
         deadline = self._clock.monotonic() + self._timeout_s
         backoff_s = _FIRST_BACKOFF_S
@@ -99,7 +103,8 @@ class Retrier:
                 now = self._clock.monotonic()
                 unknown = isinstance(error, errors.NovaOutcomeUnknown)
                 unavailable = unknown or isinstance(error, errors.TransientNovaError)
-                self.refusals += unavailable
+                if unavailable:
+                    self._count(instance)
                 if unknown and undone_later:
                     late_until = now + LATE_S
                 again = unavailable and (repeatable or not unknown)
@@ -115,6 +120,12 @@ class Retrier:
                 return result
             self._guard.wait(pause_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+
+    def _count(self, instance: str | None) -> None:
+        if instance not in self._refused:
+            self.refusals += 1
+        if instance is not None:
+            self._refused.add(instance)
 
     def _given_up(self, error: errors.NovaError) -> errors.NovaError:
         return errors.TransientNovaError(f"{error} (tried for {self._timeout_s:g} s)")

@@ -2,6 +2,7 @@
 """What Nova knows, as values."""
 
 import dataclasses
+import datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,13 +40,19 @@ NOT_EVACUATED = frozenset({"failed", "error", "cancelled"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Migration:
-    """Nova's migration record of one evacuation; ids of one instance ascend in time."""
+    """Nova's record of an evacuation or another migration; ids of one instance ascend in time.
+
+    :ivar type: ``evacuation``, ``live-migration``, ``migration`` or ``resize``.
+    :ivar changed_at: when Nova wrote it last, by Nova's clock; not to be compared with another's.
+    """
 
     id: int
     instance_uuid: str
+    type: str
     status: str
     source_host: str
     dest_host: str | None
+    changed_at: datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

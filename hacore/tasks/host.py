@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Tasks of the recovery of a failed host."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from oslo_utils import strutils
 
@@ -69,14 +69,14 @@ class DisableComputeServiceTask(ComputeServiceTask):
         self.update_details(f"Nova reports nova-compute on {host_name} as down.", 1.0)
 
 
-class PrepareHAEnabledInstancesTask(Task):
+class PrepareHAEnabledInstancesTask(ComputeServiceTask):
     """Record which instances are to be evacuated, in which order, and which are skipped."""
 
     default_provides = "instance_list"
 
     def execute(self, host_name: str) -> list[str]:
         """Return the uuids of the instances to evacuate."""
-        instances = self.context.instances_on(host_name).values()
+        instances = self._instances(host_name)
         newest: dict[str, int] = {}
         for migration in self.novaclient.evacuations_from(host_name):
             uuid = migration.instance_uuid
@@ -107,6 +107,18 @@ class PrepareHAEnabledInstancesTask(Task):
             1.0,
         )
         return wanted
+
+    def _instances(self, host_name: str) -> Collection[Instance]:
+        """List the instances of the host.
+
+        Nova leaves out those of a cell that it cannot reach: that there are none is believed
+        only where it shows the compute service of the host before and after.
+        """
+        self.compute_service(host_name)
+        instances = self.context.instances_on(host_name).values()
+        if not instances:
+            self.compute_service(host_name)
+        return instances
 
     def _in_order(self, instances: Iterable[Instance]) -> list[Instance]:
         return sorted(

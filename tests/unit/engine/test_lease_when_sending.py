@@ -77,7 +77,7 @@ def test_a_recovery_that_is_given_up_waits_for_a_lock_that_is_on_its_way(
     world: World, late: Callable[[str], LateCall]
 ) -> None:
     """The engine is stopped while it locks, and the segment disabled: all is cleared up then."""
-    (server,) = world.boot(1)
+    (server,) = world.boot(1, states={"vm_state": "stopped"})
     world.kill()
     uuid = world.notify()
     adapter = late("lock")
