@@ -69,7 +69,8 @@ class SandboxAdapter(BaseAdapter):
             raise broken_off()
         response = requests.Response()
         response.status_code = answer.status
-        response.headers.update({"Content-Type": "application/json", **answer.headers})
+        kind = "text/html" if isinstance(answer.body, str) else "application/json"
+        response.headers.update({"Content-Type": kind, **answer.headers})
         response._content = b"" if answer.body is None else _encoded(answer.body)
         response.request, response.url = request, request.url
         return response
@@ -110,6 +111,8 @@ def _text(headers: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _encoded(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
     return body.encode() if isinstance(body, str) else json.dumps(body).encode()
 
 

@@ -6,8 +6,8 @@ POST   /control/hosts/{name}/revive
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
 PUT    /control/servers/{id}            {"vm_state", "task_state", "locked", ...}
 POST   /control/servers/{id}/crash
-PUT    /control/faults                  {"slow", "clock_ahead_s", "unavailable", "evacuations",
-                                         "calls"}
+PUT    /control/faults                  {"slow", "clock_ahead_s", "unavailable", "cells_down",
+                                         "evacuations", "calls"}; see sandbox/README.md
 GET    /control/faults        DELETE    /control/faults
 GET    /control/requests      DELETE    /control/requests
 GET    /control/state         GET       /control/settings
@@ -137,8 +137,11 @@ class Control:
         return Answer(self._cloud.faults.describe(self._cloud.now))
 
     def set_faults(self, call: Call) -> Answer:
+        body = call.json()
         try:
-            self._cloud.faults.put(call.json(), self._cloud.now)
+            for host in body.get("cells_down", ()):
+                self._cloud.state.host(host)
+            self._cloud.faults.put(body, self._cloud.now)
         except (BadFault, TypeError, ValueError) as exc:
             raise Refused(400, str(exc)) from exc
         return self.faults(call)

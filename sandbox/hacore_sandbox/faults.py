@@ -13,6 +13,8 @@ from typing import Any
 
 EVACUATION_KINDS = ("no_valid_host", "failed_claim", "spawn_error", "hang")
 SERVICES = ("compute", "identity")
+#: What stands in the place of an answer: a proxy's page, a part of it, too many rows.
+ANSWERS = ("html", "truncated", "unfiltered")
 
 
 class BadFault(ValueError):
@@ -58,7 +60,10 @@ class CallFault(Rule):
     method: str | None = None
     path: re.Pattern[str] | None = None
     body: re.Pattern[str] | None = None  #: of the request: distinguishes the actions
+    servers: frozenset[str] | None = None  #: uuids, one of which is in the path; None: any call
     status: int | None = None  #: of the answer
+    message: str = "sandbox: injected fault"  #: with `status`
+    answer: str | None = None  #: one of `ANSWERS`; all but html are of a call that is carried out
     act: bool = False  #: carry out the call before the faulty answer
     retry_after: int | None = None
     drop: str | None = None  #: close the connection `before` or `after` carrying out the call
@@ -70,6 +75,7 @@ class CallFault(Rule):
             and (self.method is None or self.method == method)
             and (self.path is None or self.path.search(path) is not None)
             and (self.body is None or self.body.search(body) is not None)
+            and (self.servers is None or not self.servers.isdisjoint(path.split("/")))
         )
 
 
@@ -81,6 +87,7 @@ class Faults:
         self.slow = 1.0
         self.clock_ahead_s = 0.0  #: applies to the times in tokens and the Date header
         self.unavailable_until: dict[str, float] = {}
+        self.cells_down_until: dict[str, float] = {}  #: by the name of a host in the cell
         self.evacuations: list[EvacuationFault] = []
         self.calls: list[CallFault] = []
 
@@ -88,6 +95,7 @@ class Faults:
         self.slow = 1.0
         self.clock_ahead_s = 0.0
         self.unavailable_until = {}
+        self.cells_down_until = {}
         self.evacuations = []
         self.calls = []
 
@@ -108,9 +116,13 @@ class Faults:
     def is_unavailable(self, service: str, now: float) -> bool:
         return self.unavailable_until.get(service, 0.0) > now
 
+    def is_cell_down(self, host: str | None, now: float) -> bool:
+        """Whether Nova's API cannot reach the database of the host's cell."""
+        return bool(self.cells_down_until) and self.cells_down_until.get(host or "", 0.0) > now
+
     def put(self, body: Mapping[str, Any], now: float) -> None:
         """Set the faults that `body` names and keep the others; BadFault leaves all unchanged."""
-        known = {"slow", "clock_ahead_s", "unavailable", "evacuations", "calls"}
+        known = {"slow", "clock_ahead_s", "unavailable", "cells_down", "evacuations", "calls"}
         if unknown := set(body) - known:
             raise BadFault(f"unknown fault {min(unknown)!r}; known: {', '.join(sorted(known))}")
         slow = body.get("slow", self.slow)
@@ -122,11 +134,15 @@ class Faults:
         }
         if unknown := set(unavailable) - set(SERVICES):
             raise BadFault(f"unknown service {min(unknown)!r}; known: {', '.join(SERVICES)}")
+        cells_down = {
+            host: float(seconds) for host, seconds in dict(body.get("cells_down", {})).items()
+        }
         evacuations = [_evacuation_fault(rule) for rule in body.get("evacuations", ())]
         calls = [_call_fault(rule) for rule in body.get("calls", ())]
         self.slow = float(slow)
         self.clock_ahead_s = ahead_s
         self.unavailable_until |= {name: now + seconds for name, seconds in unavailable.items()}
+        self.cells_down_until |= {host: now + seconds for host, seconds in cells_down.items()}
         if "evacuations" in body:
             self.evacuations = evacuations
         if "calls" in body:
@@ -137,14 +153,16 @@ class Faults:
         return {
             "slow": self.slow,
             "clock_ahead_s": self.clock_ahead_s,
-            "unavailable": {
-                service: round(until - now, 3)
-                for service, until in self.unavailable_until.items()
-                if until > now
-            },
+            "unavailable": _left(self.unavailable_until, now),
+            "cells_down": _left(self.cells_down_until, now),
             "evacuations": [_shown(rule) for rule in self.evacuations],
             "calls": [_shown(rule) for rule in self.calls],
         }
+
+
+def _left(until: Mapping[str, float], now: float) -> dict[str, float]:
+    """The seconds that are left, by name."""
+    return {name: round(end - now, 3) for name, end in until.items() if end > now}
 
 
 def _shown(rule: Rule) -> dict[str, Any]:
@@ -183,14 +201,19 @@ def _evacuation_fault(rule: Mapping[str, Any]) -> EvacuationFault:
 
 def _call_fault(rule: Mapping[str, Any]) -> CallFault:
     names = (
-        "service", "method", "path", "body", "status", "act", "retry_after", "drop", "delay_s"
+        "service", "method", "path", "body", "servers", "status", "message", "answer", "act",
+        "retry_after", "drop", "delay_s",
     )  # fmt: skip
     _known_keys(rule, names)
     if rule.get("drop") not in (None, "before", "after"):
         raise BadFault("drop must be before or after")
-    if not any(rule.get(name) for name in ("status", "drop", "delay_s")):
-        raise BadFault("a call fault needs a status, a drop or a delay_s")
+    if rule.get("answer") not in (None, *ANSWERS):
+        raise BadFault(f"answer must be one of {', '.join(ANSWERS)}")
+    if not any(rule.get(name) for name in ("status", "answer", "drop", "delay_s")):
+        raise BadFault("a call fault needs a status, an answer, a drop or a delay_s")
     values = dict(rule)
+    if values.get("servers") is not None:
+        values["servers"] = frozenset(values["servers"])
     for name in ("path", "body"):
         try:
             if values.get(name) is not None:

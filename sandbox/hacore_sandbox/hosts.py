@@ -40,7 +40,10 @@ class Hosts:
         shown = [
             self._views.service(service, call.version)
             for service in known
-            if (not host or service.host == host) and (not binary or service.binary == binary)
+            # in a cell that is down it is known from its host mapping only, since 2.69
+            if (call.version >= (2, 69) or self._state.reachable(service.host))
+            and (not host or service.host == host)
+            and (not binary or service.binary == binary)
         ]
         return Answer({"services": shown}, rows=len(shown))
 
@@ -84,6 +87,7 @@ class Hosts:
             raise Refused(404, f"Service {service_uuid} could not be found.")
         if service.binary != "nova-compute":
             raise _not_updatable(service.binary)
+        self._state.check_cell(service.host)
         return service
 
     def _update_by_host(self, call: Call) -> Answer:
@@ -97,6 +101,7 @@ class Hosts:
             raise _not_updatable(str(binary))
         if host not in self._state.hosts:
             raise Refused(404, f"Host '{host}' is not mapped to any cell")
+        self._state.check_cell(host)
         service = self._state.hosts[host].service
         changes: dict[str, bool | str | None]
         if action == "force-down":
@@ -154,7 +159,11 @@ class Hosts:
 
     def _hypervisors(self, call: Call) -> list[Host]:
         pattern = call.param("hypervisor_hostname_pattern") or ""
-        hosts = [host for host in self._state.hosts.values() if pattern in host.hypervisor_hostname]
+        hosts = [
+            host
+            for host in self._state.hosts.values()
+            if pattern in host.hypervisor_hostname and self._state.reachable(host.name)
+        ]
         marker = call.param("marker")
         if marker is not None:
             ids = [host.node_uuid for host in hosts]
@@ -203,7 +212,7 @@ class Hosts:
             since, before = call.time_param("changes-since"), call.time_param("changes-before")
         passed = self._passed_marker(call)
         for migration in reversed(known):
-            if migration.id >= passed:
+            if migration.id >= passed or not self._state.reachable(migration.source_compute):
                 continue
             if any(getattr(migration, name) != value for name, value in wanted.items()):
                 continue

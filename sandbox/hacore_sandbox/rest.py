@@ -8,6 +8,7 @@ would have taken.  The control API is in control.py.
 import dataclasses
 import datetime
 import email.utils
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -36,6 +37,14 @@ Handler = Callable[[Call], Answer]
 ADMIN, USER, ANYBODY = "admin", "user", "anybody"
 
 _MICROVERSION = re.compile(r"(\d+)\.(\d+)")
+#: What an unfiltered list keeps of its query.
+_NO_FILTERS = frozenset({
+    "all_tenants", "changes-before", "changes-since", "deleted", "limit", "marker", "sort_dir",
+    "sort_key",
+})  # fmt: skip
+_HTML_OF_A_PROXY = (
+    "<html><head><title>Maintenance</title></head><body>We are back soon.</body></html>"
+)
 _HTML_404 = "<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 
 
@@ -181,23 +190,31 @@ class Rest:
             return self._timed(service, route, call)
         if fault.drop == "before":
             return Response(0, drop=True, delay_s=fault.delay_s)
-        if fault.status is not None and not fault.act:
+        if (fault.status is not None or fault.answer == "html") and not fault.act:
             return self._faulty(fault, 0.0)
+        if fault.answer == "unfiltered":
+            kept = [(name, value) for name, value in call.query if name in _NO_FILTERS]
+            call = dataclasses.replace(call, query=kept)
         response = self._timed(service, route, call)
         response.delay_s += fault.delay_s
+        if fault.answer == "truncated" and response.body is not None:
+            text = json.dumps(response.body)
+            response.body = text[: len(text) // 2].encode()
         if fault.drop == "after":
             response.drop = True
-        elif fault.status is not None:
+        elif fault.status is not None or fault.answer == "html":
             response = self._faulty(fault, response.delay_s)
         return response
 
     def _faulty(self, fault: CallFault, delay_s: float) -> Response:
-        assert fault.status is not None
-        body = fault_body(fault.status, "sandbox: injected fault")
+        delay_s += fault.delay_s
+        if fault.status is None:  # a proxy's own answer, which Nova knows nothing of
+            return Response(200, {}, _HTML_OF_A_PROXY, delay_s=delay_s)
+        body = fault_body(fault.status, fault.message)
         headers = self._request_id()
         if fault.retry_after is not None:
             headers["Retry-After"] = str(fault.retry_after)
-        return Response(fault.status, headers, body, delay_s=delay_s + fault.delay_s)
+        return Response(fault.status, headers, body, delay_s=delay_s)
 
     def _timed(self, service: str, route: Route | None, call: Call) -> Response:
         """The answer, delayed by the wait for an API worker and by its work."""

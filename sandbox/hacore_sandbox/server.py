@@ -109,6 +109,8 @@ class _Connection(socketserver.StreamRequestHandler):
     def _send(self, response: Response, *, head: bool, close: bool) -> None:
         if response.body is None:
             payload, kind = b"", "application/json"
+        elif isinstance(response.body, bytes):
+            payload, kind = response.body, "application/json"
         elif isinstance(response.body, str):
             payload, kind = response.body.encode(), "text/html; charset=UTF-8"
         else:

@@ -25,6 +25,8 @@ QUERY = frozenset({
     "changes-before", "ip", "ip6", "created_at", "tags", "tags-any", "not-tags", "not-tags-any",
     "locked", "limit", "marker",
 })  # fmt: skip
+#: Filters by what Nova knows of a server whose cell is down.
+_MAPPED = frozenset({"all_tenants", "project_id", "tenant_id"})
 _REBUILD_TASKS = ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
 
 
@@ -96,7 +98,11 @@ class Servers:
         found: list[Json] = []
         last = None
         if wanted is not None and limit:
+            # nothing can be said of a filter, an order or a page of what is not reached
+            partial = call.version >= (2, 69) and _MAPPED.issuperset(dict(call.query))
             for server in self._matching(wanted, self._marker(call)):
+                if not partial and not self._state.reachable(server.host):
+                    continue
                 found.append(shown(server, call))
                 last = server.uuid
                 if len(found) == limit:
@@ -187,14 +193,18 @@ class Servers:
 
     # -- one server
 
-    def _server(self, call: Call) -> Server:
+    def _server(self, call: Call, *, partial: bool = False) -> Server:
+        """The server; `partial`: also if all but its mapping is in a cell that is down."""
         server = self._state.server(call.ids["id"])
         if not call.who.is_admin and server.project_id != call.who.project_id:
             raise Refused(404, f"Instance {call.ids['id']} could not be found.")
+        if not partial:
+            self._state.check_cell(server.host)
         return server
 
     def show(self, call: Call) -> Answer:
-        return Answer({"server": self._views.server(self._server(call), call)})
+        server = self._server(call, partial=call.version >= (2, 69))
+        return Answer({"server": self._views.server(server, call)})
 
     def create(self, call: Call) -> Answer:
         wanted = call.json().get("server")

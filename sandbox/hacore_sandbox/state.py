@@ -174,6 +174,15 @@ class State:
             return False
         return self.now - self.last_report(service) <= self.settings.service_down_s
 
+    def reachable(self, host: str | None) -> bool:
+        """Whether Nova's API reaches the cell of the host; see `Faults.is_cell_down`."""
+        return not self.faults.is_cell_down(host, self.now)
+
+    def check_cell(self, host: str | None) -> None:
+        """Raise what a Nova answers that cannot reach the cell of a server, or of a service."""
+        if not self.reachable(host):
+            raise Refused(500, "Cell cell1 is not responding or returned an exception.")
+
     def emptiest(self, candidates: Iterable[Host]) -> Host | None:
         """The host with the fewest servers of those that are enabled, up and have room."""
         best: Host | None = None

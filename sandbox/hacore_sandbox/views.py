@@ -48,6 +48,8 @@ class Views:
 
     def service(self, service: Service, version: Version) -> Json:
         state = self._state
+        if not state.reachable(service.host):
+            return {"binary": service.binary, "host": service.host, "status": "UNKNOWN"}
         shown: dict[str, Json] = {
             "binary": service.binary,
             "host": service.host,
@@ -105,14 +107,34 @@ class Views:
     # -- servers
 
     def server_basic(self, server: Server, call: Call) -> Json:
+        if not self._state.reachable(server.host):
+            known = self._unknown(server, call)
+            return {key: known[key] for key in ("id", "created", "tenant_id", "status", "links")}
         return {
             "id": server.uuid,
             "name": server.name,
             "links": links(call, f"servers/{server.uuid}"),
         }
 
+    def _unknown(self, server: Server, call: Call) -> Json:
+        """What is known of a server whose cell is down, since 2.69."""
+        return {
+            "id": server.uuid,
+            "created": self._short_time(server.created),
+            "tenant_id": server.project_id,
+            "user_id": server.user_id,
+            "status": "UNKNOWN",
+            "image": {"id": IMAGE, "links": links(call, f"images/{IMAGE}")[1:]},
+            "flavor": _flavor_of(server, call),
+            "OS-EXT-AZ:availability_zone": "nova",
+            "OS-EXT-STS:power_state": 0,
+            "links": links(call, f"servers/{server.uuid}"),
+        }
+
     def server(self, server: Server, call: Call, *, alone: bool = True) -> Json:
         """The detailed view; `alone`: of GET /servers/{id}, not of a list."""
+        if not self._state.reachable(server.host):
+            return self._unknown(server, call)
         version, admin = call.version, call.who.is_admin
         status = server.status
         shown = self.server_basic(server, call) | {

@@ -33,7 +33,10 @@ FAULT_NAMES = {
 
 @dataclasses.dataclass
 class Response:
-    """The HTTP answer; `drop`: none, and the connection is closed."""
+    """The HTTP answer; `drop`: none, and the connection is closed.
+
+    A `body` that is a str is HTML, and bytes are JSON that is sent as it is.
+    """
 
     status: int
     headers: dict[str, str] = dataclasses.field(default_factory=dict)

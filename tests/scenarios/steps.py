@@ -134,13 +134,17 @@ class Director:
         service = {"Nova": "compute", "Keystone": "identity"}[who]
         self._stage.faults(unavailable={service: float(seconds)})
 
+    def cell_away(self, host: str, seconds: str) -> None:
+        self._tell(f"the database of the cell of {host} is away for {seconds} s")
+        self._stage.faults(cells_down={host: float(seconds)})
+
     def slow(self, times: str) -> None:
         self._tell(f"Nova is {times} times as slow")
         self._stage.faults(slow=float(times))
 
     def _do_fault(self, faults: dict[str, Any]) -> None:
         self._tell(f"Nova goes wrong: {'; '.join(_words(rule) for rule in _rules(faults))}")
-        for rule in faults.get("evacuations", ()):
+        for rule in (*faults.get("evacuations", ()), *faults.get("calls", ())):
             if "servers" in rule:
                 rule["servers"] = [self._uuid(name) for name in rule["servers"]]
         self._stage.faults(**faults)
@@ -306,6 +310,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
     (r"(\S+) has room for (\d+)", Director.capacity),
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
+    (r"the cell of (\S+) is away for ([\d.]+) s", Director.cell_away),
     (r"Nova is ([\d.]+) times as slow", Director.slow),
     (r"Nova is well again", Director.well),
     (r"it reaches Nova ([\d.]+) s later", Director.late),

@@ -115,7 +115,8 @@ def _of_service(host: str, body: dict[str, Any]) -> str:
 
 def _outcome(answer: requests.Response) -> str:
     if answer.status_code < 400:
-        return str(answer.status_code)
+        page = answer.headers["Content-Type"] == "text/html"
+        return f"{answer.status_code}{', a page of HTML' if page else ''}"
     try:
         ((_, fault),) = answer.json().items()
         return f"{answer.status_code} {fault['message']}"

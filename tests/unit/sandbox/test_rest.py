@@ -1,5 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
@@ -189,6 +190,60 @@ def test_a_call_that_acts_and_says_it_failed(bench: Bench) -> None:
     assert bench.states(server)[1] == "powering-off"
 
 
+@pytest.mark.parametrize(("act", "task_state"), [(False, None), (True, "powering-off")])
+def test_a_page_of_a_proxy_in_place_of_the_answer(
+    bench: Bench, act: bool, task_state: str | None
+) -> None:
+    one, other = bench.servers(2)
+    rule = {"method": "POST", "path": "action", "answer": "html", "act": act, "servers": [one]}
+    bench.control("PUT", "faults", {"calls": [rule]})
+    answer = bench.act(one, "os-stop")
+    assert answer.status == 200
+    assert answer.body.startswith("<html>")
+    assert "x-openstack-request-id" not in answer.headers
+    assert bench.states(one)[1] == task_state
+    assert bench.act(other, "os-stop").body is None
+
+
+def test_an_answer_that_is_cut(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    whole = json.dumps(bench.show(server))
+    bench.control("PUT", "faults", {"calls": [{"path": "/servers/", "answer": "truncated"}]})
+    part = bench.nova("GET", f"/servers/{server}").body
+    assert part.startswith(b'{"server": {"id"')
+    assert len(whole) / 3 < len(part) < len(whole)
+    answer = bench.act(server, "os-stop")  # there is nothing to be cut
+    assert (answer.status, answer.body) == (202, None)
+    assert bench.states(server)[1] == "powering-off"
+
+
+def test_a_list_as_if_it_had_no_filter(bench: Bench) -> None:
+    bench.servers(2)
+    bench.servers(2, "compute2")
+    bench.kill()
+    bench.control("PUT", "faults", {"calls": [{"method": "GET", "answer": "unfiltered"}]})
+    listed = bench.nova("GET", "/servers/detail?host=compute1&all_tenants=1&limit=3").body
+    hosts = [row["OS-EXT-SRV-ATTR:host"] for row in listed["servers"]]
+    assert (len(hosts), set(hosts)) == (3, {"compute1", "compute2"})
+    (link,) = listed["servers_links"]
+    rest = bench.nova("GET", link["href"].partition("/v2.1")[2]).body["servers"]
+    assert len(rest) == 1
+    services = bench.nova("GET", "/os-services?host=compute1&binary=nova-compute").body["services"]
+    assert {row["binary"] for row in services} > {"nova-compute"}
+    bench.act(rest[0]["id"], "evacuate", {})
+    shown = bench.nova("GET", "/os-migrations?source_compute=compute3&migration_type=resize").body
+    assert len(shown["migrations"]) == 1 - (rest[0]["OS-EXT-SRV-ATTR:host"] != "compute1")
+
+
+def test_a_fault_in_words_of_nova(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    rule = {"path": "action", "status": 404, "message": "Compute host compute4 not found."}
+    bench.control("PUT", "faults", {"calls": [rule]})
+    answer = bench.act(server, "evacuate", {"host": "compute4"})
+    assert answer.status == 404
+    assert answer.body["itemNotFound"]["message"] == "Compute host compute4 not found."
+
+
 def test_a_ratio_of_calls(bench: Bench) -> None:
     bench.control("PUT", "faults", {"calls": [{"status": 500, "ratio": 0.25}]})
     statuses = [bench.ask("GET", "/compute").status for _ in range(400)]
@@ -218,6 +273,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     body = {
         "slow": 2,
         "unavailable": {"identity": 5},
+        "cells_down": {"compute1": 7},
         "evacuations": [{"kind": "hang", "servers": ["b", "a"], "ratio": 0.5}],
         "calls": [{"path": "x+", "delay_s": 1.5}],
     }
@@ -225,6 +281,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
     shown = bench.control("GET", "faults").body
     assert shown["slow"] == 2
     assert shown["unavailable"] == {"identity": 5}
+    assert shown["cells_down"] == {"compute1": 7}
     assert shown["evacuations"] == [{"kind": "hang", "servers": ["a", "b"], "ratio": 0.5}]
     assert shown["calls"][0]["path"] == "x+"
     bench.control("PUT", "faults", {"slow": 3})
@@ -234,6 +291,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
         "slow": 1.0,
         "clock_ahead_s": 0.0,
         "unavailable": {},
+        "cells_down": {},
         "evacuations": [],
         "calls": [],
     }
@@ -249,6 +307,8 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
         {"unavailable": {"glance": 1}},
         {"unavailable": {"compute": "x"}},
         {"unavailable": 7},
+        {"cells_down": {"compute1": "x"}},
+        {"cells_down": 7},
         {"evacuations": [{"kind": "explode"}]},
         {"evacuations": [{"kind": "hang", "ratio": 2}]},
         {"evacuations": [{"kind": "hang", "every": 0}]},
@@ -256,6 +316,7 @@ def test_faults_are_shown_and_cleared(bench: Bench) -> None:
         {"calls": [{"path": "x"}]},
         {"calls": [{"path": "(", "status": 500}]},
         {"calls": [{"drop": "sometimes"}]},
+        {"calls": [{"answer": "nonsense"}]},
     ],
 )
 def test_faults_that_are_not_understood(bench: Bench, body: object) -> None:

@@ -144,3 +144,19 @@ def test_options_that_are_wrong(
 ) -> None:
     assert cli.main(["serve", *words]) == 2
     assert capsys.readouterr().err == f"hacore-sandbox: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "begin"),
+    [("html", "text/html; charset=UTF-8", "<html>"), ("truncated", "application/json", '{"versio')],
+)
+def test_an_answer_that_is_none_of_novas(
+    server: SandboxServer, answer: str, kind: str, begin: str
+) -> None:
+    rule = {"path": "/compute", "answer": answer}
+    requests.put(f"{server.url}/control/faults", json={"calls": [rule]}, timeout=10)
+    got = requests.get(f"{server.url}/compute", timeout=10)
+    assert (got.status_code, got.headers["Content-Type"]) == (200, kind)
+    assert got.text.startswith(begin)
+    with pytest.raises(ValueError, match=r"char \d+"):
+        got.json()
