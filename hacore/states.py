@@ -107,6 +107,13 @@ class VmState:
     ERROR = "error"
 
 
+class TaskState:
+    """Values of ``OS-EXT-STS:task_state`` that a rule names (nova/compute/task_states.py)."""
+
+    POWERING_OFF = "powering-off"
+    POWERING_ON = "powering-on"
+
+
 class PowerState:
     """Values of ``OS-EXT-STS:power_state`` (nova/compute/power_state.py)."""
 

@@ -8,12 +8,14 @@ applies the shape, and turns everything else into one error, `UnexpectedResponse
 """
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import requests
 from novaclient import api_versions
 from novaclient import exceptions as nova_exc
+from oslo_utils import timeutils
 
 from hacore.nova.types import Aggregate, Instance, Migration, Service
 
@@ -73,6 +75,19 @@ def forced_down(body: Any) -> None:
 def instance(body: Any) -> Instance:
     """``GET /servers/{id}``."""
     return _instance(body["server"])
+
+
+def actions(body: Any) -> list[tuple[str, bool, datetime.datetime]]:
+    """``GET /servers/{id}/os-instance-actions``: name, whether it failed, and when it began."""
+    return [
+        (row["action"], row["message"] is not None, _time(row["start_time"]))
+        for row in body["instanceActions"]
+    ]
+
+
+def newest_heartbeat(body: Any) -> datetime.datetime:
+    """``GET /os-services``: when Nova last wrote down that a service lives."""
+    return max(_time(row["updated_at"]) for row in body["services"] if row["updated_at"])
 
 
 def aggregates(body: Any) -> list[Aggregate]:
@@ -136,6 +151,11 @@ def _migration(row: Any) -> Migration:
         source_host=row["source_compute"],
         dest_host=row.get("dest_compute"),
     )
+
+
+def _time(text: str) -> datetime.datetime:
+    """Read a time of Nova's, which is UTC and mostly does not say so."""
+    return timeutils.normalize_time(timeutils.parse_isotime(text)).replace(tzinfo=datetime.UTC)
 
 
 def _service(row: Any) -> Service:
