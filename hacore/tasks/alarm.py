@@ -92,8 +92,8 @@ class Alarm:
         left_s = _NOVA_KNOWS_S - age_s
         if left_s > 0:
             self._record(
-                f"Nova shows instance {self._uuid} as running again; checking once more in "
-                f"{left_s:.0f} s, when Nova knows of a crash during {self._restarting}."
+                f"Nova shows instance {self._uuid} as running after {self._restarting}; checking "
+                f"once more in {left_s:.0f} s: Nova may not know of a later crash yet."
             )
             self._context.guard.wait(left_s)
             return False

@@ -98,7 +98,9 @@ class _InstanceTask(Task):
                 last = self.instance(uuid)  # what decides is not taken from a list of some age
             done = act(last)
             if not done and last.task_state and last.task_state != before:
-                self.update_details(f"Waiting for the {last.task_state} of instance {uuid} to end.")
+                self.update_details(
+                    f"Waiting until instance {uuid} is idle (task_state {last.task_state})."
+                )
             return done
 
         self.wait_until(

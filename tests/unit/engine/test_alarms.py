@@ -184,7 +184,9 @@ def test_what_ends_while_hacore_waits(
     uuid = report(world, server, **payload)
     world.clock.at(9, lambda: world.control("PUT", f"/servers/{server}", {"task_state": None}))
     assert says in recovered(world, uuid)[1]
-    assert f"Waiting for the {task_state} of instance {server} to end." in world.story(uuid)
+    assert f"Waiting until instance {server} is idle (task_state {task_state})." in world.story(
+        uuid
+    )
 
 
 class Interrupted(SandboxAdapter):
