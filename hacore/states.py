@@ -111,6 +111,8 @@ class TaskState:
     """Values of ``OS-EXT-STS:task_state`` that a rule names (nova/compute/task_states.py)."""
 
     MIGRATING = "migrating"  #: a live migration
+    POWERING_OFF = "powering-off"
+    POWERING_ON = "powering-on"
 
 
 class PowerState:

@@ -34,6 +34,7 @@ from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Server
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.settings import PRESETS
+from hacore_sandbox.wire import Response
 from tests import factories
 from tests.simulation import Simulation
 
@@ -157,6 +158,20 @@ class World:
         )
         assert answer.status < 300, answer.body
         return answer.body
+
+    def act(self, user: str, uuid: str, action: dict[str, Any]) -> None:
+        """A user of the cloud, as `demo`, who owns all servers, asks Nova for something."""
+        who = {"methods": ["password"], "password": {"user": {"name": user, "password": user}}}
+        token = self._post("/identity/v3/auth/tokens", {"auth": {"identity": who}}, {})
+        headers = {
+            "x-auth-token": token.headers["X-Subject-Token"],
+            "openstack-api-version": "compute 2.90",
+        }
+        answer = self._post(f"/compute/v2.1/servers/{uuid}/action", action, headers)
+        assert answer.status == 202, answer.body
+
+    def _post(self, path: str, body: Any, headers: dict[str, str]) -> Response:
+        return self.rest.handle("POST", path, "", headers, json.dumps(body).encode())
 
     def boot(self, count: int = 1, host: str = "compute1", **values: Any) -> list[str]:
         """Create servers that are there already; return their uuids."""

@@ -18,7 +18,7 @@ from hacore import metrics
 from hacore.db import claims, history, notifications, paging
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
-from hacore.db.models import Move, Notification
+from hacore.db.models import Move
 from hacore.errors import Invalid, MoveNotFound
 from hacore.states import MoveStatus, MoveType, NotificationType
 
@@ -218,24 +218,6 @@ def unlocked(db: Database, claim: Claim, move: Move) -> None:
         row = session.get_one(Move, move.id)
         row.locked = False
         row.updated_at = now
-
-
-def absorbed_by(db: Database, instance_uuid: str, claim: Claim) -> str | None:
-    """Return the uuid of a host recovery that moved or moves the instance, or None.
-
-    Only one whose notification was accepted after that of `claim` counts.
-    """
-    with db.read() as session:
-        return session.scalar(
-            sa.select(Notification.uuid)
-            .join(Move, Move.notification_uuid == Notification.uuid)
-            .where(
-                Move.instance_uuid == instance_uuid,
-                Move.status.in_((MoveStatus.PENDING, MoveStatus.ONGOING, MoveStatus.SUCCEEDED)),
-                Notification.created_at >= claim.created_at,
-            )
-            .limit(1)
-        )
 
 
 # ------------------------------------------------------- as the API shows them

@@ -50,7 +50,7 @@ _HOST = (
     .with_for_update()
 )
 _COUNT_LOCK = sa.update(Host).where(Host.id == sa.bindparam("row_id")).values(locks=Host.locks + 1)
-_CANDIDATES = sa.select(Notification.uuid, Notification.payload).where(
+_CANDIDATES = sa.select(Notification.uuid, Notification.payload, Notification.created_at).where(
     Notification.subject == sa.bindparam("subject"),
     Notification.source_host_uuid == sa.bindparam("host_uuid"),
     Notification.status.in_(LIVE),
@@ -157,8 +157,35 @@ def subject_of(report: Report, host_uuid: str) -> str:
         return f"host:{host_uuid}"
     if report.type is NotificationType.PROCESS:
         return f"process:{host_uuid}"
-    # clients write it in either case, and some without dashes
-    return f"instance:{uuid.UUID(report.payload['instance_uuid'])}"
+    return subject_of_instance(report.payload["instance_uuid"])
+
+
+def subject_of_instance(instance_uuid: str) -> str:
+    """Name an instance; clients write its uuid in either case, and some without dashes."""
+    return f"instance:{uuid.UUID(instance_uuid)}"
+
+
+def started_after(
+    connection: sa.Connection,
+    host_uuid: str,
+    type_: NotificationType,
+    process_name: str | None,
+    after: datetime.datetime,
+) -> str | None:
+    """Return the first report after that time that the host, or its process, has started."""
+    later = sa.select(Notification.uuid, Notification.payload).where(
+        Notification.source_host_uuid == host_uuid,
+        Notification.type == type_,
+        Notification.created_at > after,
+    )
+    for row in connection.execute(later.order_by(Notification.created_at)):
+        if (
+            row.payload.get("event") == "STARTED"
+            and row.payload.get("process_name") == process_name
+        ):
+            uuid_: str = row.uuid
+            return uuid_
+    return None
 
 
 def _refuse_on_maintenance(
@@ -184,5 +211,17 @@ def _refuse_duplicate(
 ) -> None:
     values = {"subject": subject, "host_uuid": host_uuid, "oldest": oldest}
     for candidate in connection.execute(_CANDIDATES, values):
-        if candidate.payload == report.payload:
+        if candidate.payload == report.payload and not _started_since(
+            connection, host_uuid, report, candidate.created_at
+        ):
             raise Duplicate(f"Duplicate of notification {candidate.uuid}, which has not ended yet.")
+
+
+def _started_since(
+    connection: sa.Connection, host_uuid: str, report: Report, at: datetime.datetime
+) -> bool:
+    """Whether what stopped at that time has started since, so that it stops a second time now."""
+    if report.type is NotificationType.VM or report.payload.get("event") == "STARTED":
+        return False
+    process_name = report.payload.get("process_name")
+    return started_after(connection, host_uuid, report.type, process_name, at) is not None

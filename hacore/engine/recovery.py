@@ -10,7 +10,7 @@ from typing import Any
 from taskflow import engines
 from taskflow import exceptions as taskflow_exc
 
-from hacore.db import claims, moves, recoveries
+from hacore.db import claims, moves, recoveries, since
 from hacore.db.claims import Claim
 from hacore.engine import log_context, outcome
 from hacore.engine.cleanup import clean_up, give_back_unused
@@ -169,6 +169,7 @@ class Recoverer:
             raise RecoverySkipped(f"Process {name} has started: nothing to do.")
         if event != "STOPPED":
             raise RecoveryIgnored(f"No recovery is defined for process event {event}.")
+        _ignore_if_started(context, f"Process {name} on {claim.host_name}")
         recoveries.begin_maintenance(self._db, claim)
         self._run("process", context, {"process_name": name})
         return Outcome(
@@ -182,10 +183,10 @@ class Recoverer:
             raise RecoveryIgnored(f"No recovery is defined for VM event {what[0]}, {what[1]}.")
         # clients write it in either case, and some without dashes
         instance_uuid = str(uuid.UUID(claim.payload["instance_uuid"]))
-        absorbed_by = moves.absorbed_by(self._db, instance_uuid, claim)
-        if absorbed_by and not _was_stopped_since(context, instance_uuid):
+        moved_by = since.moved_by(self._db, instance_uuid, claim)
+        if moved_by and not _was_stopped_since(context, instance_uuid):
             raise RecoveryIgnored(
-                f"Instance {instance_uuid} is recovered by host recovery {absorbed_by}."
+                f"Instance {instance_uuid} is recovered by host recovery {moved_by}."
             )
         self._run("instance", context, {"instance_uuid": instance_uuid})
         return Outcome(NotificationStatus.FINISHED, f"Instance {instance_uuid} was restarted.")
@@ -202,6 +203,7 @@ class Recoverer:
                 f"host_status of host {claim.host_name} is {host_status}, expected NORMAL: the "
                 "host may still be running."
             )
+        _ignore_if_started(context, f"Host {claim.host_name}")
         recoveries.begin_maintenance(self._db, claim)
         self._evacuate_host(context)
         recoveries.keep_maintenance(self._db, claim)
@@ -259,6 +261,14 @@ class Recoverer:
             raise steps.failure or exc from exc
         if steps.interrupted is not None:
             raise steps.interrupted
+
+
+def _ignore_if_started(context: RecoveryContext, what: str) -> None:
+    """Leave a host, or a process, alone that has started since, if nothing was done yet."""
+    claim = context.claim
+    started_by = since.started_by(context.db, claim)
+    if started_by and not since.ran(context.db, claim):
+        raise RecoveryIgnored(f"{what} has started since (notification {started_by}).")
 
 
 def _was_stopped_since(context: RecoveryContext, instance_uuid: str) -> bool:

@@ -18,6 +18,8 @@ from hacore.nova.session import check_login, make_session
 from hacore.nova.types import (
     EVACUATED,
     NOT_EVACUATED,
+    RESTARTS,
+    Action,
     Aggregate,
     Instance,
     Migration,
@@ -28,6 +30,8 @@ __all__ = [
     "EVACUATED",
     "LATE_S",
     "NOT_EVACUATED",
+    "RESTARTS",
+    "Action",
     "Aggregate",
     "Guard",
     "Instance",

@@ -30,7 +30,7 @@ from hacore.nova.responses import Page, Shape
 from hacore.nova.retry import Guard, Retrier, Unguarded
 from hacore.nova.session import Connection, make_session
 from hacore.nova.translation import translated
-from hacore.nova.types import Aggregate, Instance, Migration, Service
+from hacore.nova.types import Action, Aggregate, Instance, Migration, Service
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +38,11 @@ T = TypeVar("T")
 #: Seconds to wait for the answer to a disable or an enable; a living nova-compute
 #: gives it in one.
 _SERVICE_ANSWER_S = 3.0
+#: By how many seconds the age of an action may be more than what its start and Nova's clock
+#: say: the Date of an answer is cut to seconds and the start rounded to them; the newest
+#: heartbeat of a service is older than the answer ([DEFAULT] report_interval of nova: 10).
+_DATE_ERROR_S = 2.0
+_HEARTBEAT_ERROR_S = 15.0
 
 
 class Nova:
@@ -223,6 +228,30 @@ class Nova:
     def instance(self, uuid: str) -> Instance:
         """Return one instance.  Raises NovaNotFound."""
         return self._get(f"read instance {uuid}", f"/servers/{uuid}", responses.instance)
+
+    def actions(self, uuid: str) -> list[Action]:
+        """Return what was done to an instance, the newest first.  Raises NovaNotFound.
+
+        Each start is compared with Nova's own clock: the Date of the same answer, or, where
+        what serves Nova's API writes none (uWSGI does not), the newest heartbeat.
+        """
+        what = f"read the actions of instance {uuid}"
+
+        def read() -> tuple[list[tuple[str, bool, datetime.datetime]], str | None]:
+            answer, body = self._client.get(f"/servers/{uuid}/os-instance-actions")
+            date: str | None = answer.headers.get("Date")
+            return responses.read(answer, body, responses.actions), date
+
+        rows, date = self._retrier.call(read, what)
+        if date:
+            now, error_s = email.utils.parsedate_to_datetime(date), _DATE_ERROR_S
+        else:
+            now = self._get(what, "/os-services", responses.newest_heartbeat)
+            error_s = _HEARTBEAT_ERROR_S
+        return [
+            Action(name, failed, (now - start).total_seconds() + error_s)
+            for name, failed, start in rows
+        ]
 
     def lock(
         self, uuid: str, reason: str, about_to_call: Callable[[], None] = lambda: None

@@ -77,6 +77,19 @@ def instance(body: Any) -> Instance:
     return _instance(body["server"])
 
 
+def actions(body: Any) -> list[tuple[str, bool, datetime.datetime]]:
+    """``GET /servers/{id}/os-instance-actions``: name, whether it failed, and when it began."""
+    return [
+        (row["action"], row["message"] is not None, _time(row["start_time"]))
+        for row in body["instanceActions"]
+    ]
+
+
+def newest_heartbeat(body: Any) -> datetime.datetime:
+    """``GET /os-services``: when Nova last wrote down that a service lives."""
+    return max(_time(row["updated_at"]) for row in body["services"] if row["updated_at"])
+
+
 def aggregates(body: Any) -> list[Aggregate]:
     """``GET /os-aggregates``."""
     return [

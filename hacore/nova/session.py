@@ -63,7 +63,7 @@ class GuardedSession(requests.Session):
 
 # The parts of Nova's and Keystone's URLs that name no single object.
 _RESOURCE = re.compile(r"/(servers|os-services|os-migrations|os-aggregates|auth/tokens)\b(.*)")
-_ID = re.compile(r"/(?!detail\b|action\b)[^/]+")
+_ID = re.compile(r"/(?!detail\b|action\b|os-instance-actions\b)[^/]+")
 
 
 def call_name(method: str, url: str, body: str | bytes | None) -> str:

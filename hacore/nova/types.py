@@ -55,6 +55,38 @@ class Migration:
     changed_at: datetime.datetime
 
 
+#: Names of the actions after which the guest runs in a new process (nova:
+#: compute/instance_actions.py).
+RESTARTS = frozenset(
+    {
+        "evacuate",
+        "migrate",
+        "reboot",
+        "rebuild",
+        "resize",
+        "restore",
+        "resume",
+        "revertResize",
+        "start",
+        "unrescue",
+        "unshelve",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody asked Nova to do with an instance, or Nova did by itself.
+
+    :ivar failed: Nova says that something of it went wrong.
+    :ivar age_s: it began at most so many seconds before it was read, by Nova's clock.
+    """
+
+    name: str
+    failed: bool
+    age_s: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Aggregate:
     """A host aggregate."""

@@ -1,5 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The operations on one server on one host: build, stop, start, lock, delete, crash.
+"""The operations on one server on one host: build, stop, start, reboot, lock,
+delete, crash.
 
 An operation that Nova hands to a dead nova-compute stays pending, with its
 task_state set, until that nova-compute runs again.
@@ -108,6 +109,17 @@ class Lifecycle:
         server.guest_up = True
         self.set_state(server, vm_state="active", power_state=RUNNING)
 
+    def reboot(self, server: Server, caller: Caller, *, hard: bool) -> None:
+        allowed = ("active", "stopped", "paused", "suspended", "error") if hard else ("active",)
+        self._check(server, caller, "reboot", allowed)
+        self.begin_reboot(server, hard=hard)
+
+    def begin_reboot(self, server: Server, *, hard: bool) -> None:
+        self.set_state(server, task_state="rebooting_hard" if hard else "rebooting")
+        settings = self._state.settings
+        reboot_s = settings.stop_s + settings.start_s
+        self._on_its_host(server, reboot_s, lambda: self.set_running(server))
+
     def lock(self, server: Server, caller: Caller, reason: str | None) -> None:
         owner = server.project_id == caller.project_id
         if server.locked_by and owner:
@@ -151,6 +163,7 @@ class Lifecycle:
         down = not server.guest_up and server.vm_state == "active" and server.task_state is None
         if down and server.deleted is None and host and host.service.alive:
             server.power_state = CRASHED
+            self._state.actions.record(server, "stop", self._state.now)
             self.begin_stop(server)
 
     def lose_guests(self, host: str) -> None:
@@ -163,6 +176,7 @@ class Lifecycle:
         pending = {
             "powering-off": self.begin_stop,
             "powering-on": self.begin_start,
+            "rebooting_hard": lambda server: self.begin_reboot(server, hard=True),
             "spawning": self.build,
         }
         for server in list(self._state.on_host[host].values()):

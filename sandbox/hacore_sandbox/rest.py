@@ -117,6 +117,8 @@ class Rest:
             ),
             Route(f"{base}/servers/{{id}}/migrations", "GET", servers.migrations, ADMIN,
                   "servers:migrations:index"),
+            Route(f"{base}/servers/{{id}}/os-instance-actions", "GET",
+                  servers.records.index, USER),
             Route(f"{base}/flavors", "GET", servers.flavors, USER),
             Route(f"{base}/flavors/detail", "GET", servers.flavors_detail, USER),
             Route(f"{base}/flavors/{{id}}", "GET", servers.flavor, USER),
@@ -167,8 +169,7 @@ class Rest:
         if service == "control":
             return self._answer_control(route, call)
         response = self._with_faults(service, route, call)
-        if self._cloud.faults.clock_ahead_s:
-            response.headers["Date"] = self._date()
+        response.headers["Date"] = self._date()
         template = route.template if route else "(no route)"
         self.counters.add(service, method, template, response)
         return response
@@ -263,7 +264,8 @@ class Rest:
                 uri = f'Keystone uri="{call.base_url}/identity/v3"'
                 headers["WWW-Authenticate"] = uri
                 return Response(401, headers, unauthorized_body()), 0
-            call = dataclasses.replace(call, caller=caller)
+            request_id = headers["x-openstack-request-id"]
+            call = dataclasses.replace(call, caller=caller, request_id=request_id)
         if route is None:
             return Response(404, headers, _HTML_404), 0
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.hosts import next_link
 from hacore_sandbox.model import FLAVORS, STATUSES, Refused, Server
+from hacore_sandbox.server_actions import RECORDED_AS, ServerActions
 from hacore_sandbox.state import list_order
 from hacore_sandbox.views import Views, flavor, links
 from hacore_sandbox.wire import TRUE, Answer, Call, Json
@@ -72,6 +73,7 @@ class Servers:
         self._cloud = cloud
         self._state = cloud.state
         self._views = views
+        self.records = ServerActions(cloud.state, views)
         self._actions: dict[str, Callable[[Server, Any, Call], Answer]] = {
             "lock": self._lock,
             "unlock": self._unlock,
@@ -79,6 +81,7 @@ class Servers:
             "os-start": self._start,
             "os-resetState": self._reset_state,
             "evacuate": self._evacuate,
+            "reboot": self._reboot,
         }
 
     # -- lists
@@ -241,7 +244,9 @@ class Servers:
         return Answer({"server": shown}, status=202)
 
     def delete(self, call: Call) -> Answer:
-        self._cloud.lifecycle.delete(self._server(call), call.who)
+        server = self._server(call)
+        self._cloud.lifecycle.delete(server, call.who)
+        self.records.record(server, "delete", call)
         return Answer(status=204)
 
     def metadata(self, call: Call) -> Answer:
@@ -282,7 +287,12 @@ class Servers:
         if name in ("evacuate", "os-resetState") and not call.who.is_admin:
             rule = "os-evacuate" if name == "evacuate" else "os-admin-actions:reset_state"
             raise Refused(403, f"Policy doesn't allow os_compute_api:{rule} to be performed.")
-        return action(server, values, call)
+        # nova: the lock of a locked server by its owner does nothing
+        nothing = name == "lock" and server.locked_by and server.project_id == call.who.project_id
+        answer = action(server, values, call)
+        if not nothing:
+            self.records.record(server, RECORDED_AS[name], call)
+        return answer
 
     def _lock(self, server: Server, values: Any, call: Call) -> Answer:
         reason = None
@@ -304,6 +314,13 @@ class Servers:
     def _start(self, server: Server, values: Any, call: Call) -> Answer:
         del values
         self._cloud.lifecycle.start(server, call.who)
+        return Answer(status=202)
+
+    def _reboot(self, server: Server, values: Any, call: Call) -> Answer:
+        kind = str(values.get("type", "")).upper() if isinstance(values, dict) else ""
+        if kind not in ("SOFT", "HARD"):
+            raise Refused(400, f"Invalid input for field/attribute reboot. Value: {values}.")
+        self._cloud.lifecycle.reboot(server, call.who, hard=kind == "HARD")
         return Answer(status=202)
 
     def _reset_state(self, server: Server, values: Any, call: Call) -> Answer:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 
 from hacore.clock import Clock
+from hacore_sandbox.actions import Actions
 from hacore_sandbox.faults import Faults
 from hacore_sandbox.model import Aggregate, Host, Migration, Refused, Server, Service
 from hacore_sandbox.settings import Settings
@@ -36,6 +37,7 @@ class State:
         self.migrations_of: dict[str, list[Migration]] = collections.defaultdict(list)
         self.migrations_from: dict[str, list[Migration]] = collections.defaultdict(list)
         self.aggregates: dict[int, Aggregate] = {}
+        self.actions = Actions()
         self._ordered: list[Server] | None = None
         self._server_count = 0
         self._aggregate_count = 0
@@ -95,6 +97,7 @@ class State:
         )
         self.servers[server.uuid] = server
         self.on_host[host][server.uuid] = server
+        self.actions.record(server, "create", self.now, user_id=user_id, project_id=project_id)
         if host is not None:
             self.hosts[host].reserved += 1
         self._ordered = None

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import math
 
+from hacore_sandbox.actions import Action
 from hacore_sandbox.model import (
     FLAVORS,
     Aggregate,
@@ -207,6 +208,22 @@ class Views:
         if host.service.disabled:
             return "MAINTENANCE"
         return "UP" if self._state.is_up(host.service) else "UNKNOWN"
+
+    def action(self, server: Server, action: Action, version: Version) -> Json:
+        # by the clock of nova-api, as the Date of its answers
+        started = self._time(action.started + self._state.faults.clock_ahead_s)
+        shown: dict[str, Json] = {
+            "action": action.name,
+            "instance_uuid": server.uuid,
+            "request_id": action.request_id,
+            "user_id": action.user_id,
+            "project_id": action.project_id,
+            "start_time": started,
+            "message": None,
+        }
+        if version >= (2, 58):
+            shown["updated_at"] = started
+        return shown
 
     # -- migrations and aggregates
 

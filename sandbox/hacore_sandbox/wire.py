@@ -69,6 +69,7 @@ class Call:
     base_url: str
     caller: Caller | None = None
     version: Version = (2, 1)
+    request_id: str = ""
 
     @property
     def who(self) -> Caller:

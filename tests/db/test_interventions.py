@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import claims, interventions, moves, recoveries, recovery_history, reserved
+from hacore.db import claims, interventions, moves, recoveries, recovery_history, reserved, since
 from hacore.db.engine import Database
 from hacore.db.interventions import Kind, Leftover
 from hacore.db.models import Host, Notification
@@ -260,7 +260,7 @@ def test_no_move_of_an_abandoned_recovery_seems_to_go_on(db: Database) -> None:
     later = factories.notification(
         db, host_of(db, "compute1"), type="VM", payload={"instance_uuid": "i-4"}
     )
-    assert moves.absorbed_by(db, "i-4", claim(db)) is None
+    assert since.moved_by(db, "i-4", claim(db)) is None
     assert later.uuid != row.uuid
 
 

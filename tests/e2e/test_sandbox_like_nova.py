@@ -8,6 +8,7 @@ Where they differ, the real one is right.  The real one is ministack
 
 import contextlib
 import datetime
+import email.utils
 import os
 import pathlib
 import re
@@ -353,6 +354,32 @@ def test_pages_and_filters_of_servers(cloud: Cloud, nova: Any) -> None:
     assert "marker" in _refused(400, lambda: listed(marker=NOBODY))
     assert "Invalid status value" in _refused(400, lambda: listed(status="WELL"))
     _refused(400, lambda: listed(nonsense=1))
+
+
+def test_instance_actions(cloud: Cloud, nova: Any) -> None:
+    (server,) = cloud.boot(1, "compute3")
+    _settled(nova, server)
+    for act in (
+        nova.servers.lock,
+        nova.servers.unlock,
+        nova.servers.stop,
+        nova.servers.start,
+        lambda each: nova.servers.reboot(each, "HARD"),
+        lambda each: nova.servers.reset_state(each, "active"),
+    ):
+        act(server)
+        assert _settled(nova, server).status in ("ACTIVE", "SHUTOFF")
+    known = nova.instance_action.list(server)
+    names = [each.action for each in known]
+    assert names == ["resetState", "reboot", "start", "stop", "unlock", "lock", "create"]
+    assert [each.message for each in known] == [None] * 7
+    assert all(each.user_id and each.request_id.startswith("req-") for each in known)
+    answer, _ = nova.client.get(f"/servers/{server}/os-instance-actions")
+    date = email.utils.parsedate_to_datetime(answer.headers["Date"])
+    started = datetime.datetime.fromisoformat(known[0].start_time).replace(tzinfo=datetime.UTC)
+    assert -2 <= (date - started).total_seconds() < 60
+    nova.servers.delete(server)
+    _refused(404, lambda: nova.instance_action.list(NOBODY))
 
 
 def test_aggregates(nova: Any) -> None:

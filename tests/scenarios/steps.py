@@ -102,6 +102,15 @@ class Director:
         self._tell(f"the guest of {name} dies")
         self._stage.control("POST", f"/servers/{self._uuid(name)}/crash")
 
+    def act_as_owner(self, verb: str, name: str) -> None:
+        self._tell(f"the owner {verb} {name}")
+        action = {
+            "reboots": {"reboot": {"type": "HARD"}},
+            "starts": {"os-start": None},
+            "stops": {"os-stop": None},
+        }[verb]
+        self._stage.act("demo", self._uuid(name), action)
+
     def delete(self, name: str) -> None:
         self._tell(f"{name} is deleted")
         self._stage.cloud.state.remove_server(self._stage.cloud.state.servers[self._uuid(name)])
@@ -306,6 +315,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"revive host (\S+)", Director.revive_host),
     (r"crash (\S+)", Director.crash),
     (r"delete (\S+)", Director.delete),
+    (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),
     (r"(\S+) is enabled in Nova", Director.enable),
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
     (r"(\S+) has room for (\d+)", Director.capacity),

@@ -162,8 +162,8 @@ BREAKAGES = (
         "an instance is left to the host recovery though this one has stopped it",
         (
             (
-                "if absorbed_by and not _was_stopped_since(context, instance_uuid):",
-                "if absorbed_by:",
+                "if moved_by and not _was_stopped_since(context, instance_uuid):",
+                "if moved_by:",
             ),
         ),
         3108,

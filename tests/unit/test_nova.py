@@ -301,6 +301,12 @@ def test_a_redirected_action_is_not_followed(conf: cfg.ConfigOpts, make_nova: Ma
         ),
         ("POST", "http://keystone/v3/auth/tokens", b"{}", "POST auth/tokens"),
         ("GET", "http://nova/v2.1/", None, "GET versions"),
+        (
+            "GET",
+            "http://nova/v2.1/servers/0a1b/os-instance-actions",
+            None,
+            "GET servers/{id}/os-instance-actions",
+        ),
     ],
 )
 def test_the_name_of_a_call_has_no_ids(

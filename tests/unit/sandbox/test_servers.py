@@ -1,5 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -291,3 +292,67 @@ def test_versions_add_to_a_server(bench: Bench) -> None:
     oldest, newest = bench.show(server, version="2.1"), bench.show(server, version="2.100")
     added = set(newest) - set(oldest)
     assert {"locked", "host_status", "tags", "locked_reason", "scheduler_hints"} <= added
+
+
+def actions(bench: Bench, server: str, version: str = "2.90") -> list[dict[str, Any]]:
+    path = f"/servers/{server}/os-instance-actions"
+    shown: list[dict[str, Any]] = bench.nova("GET", path, version=version).body["instanceActions"]
+    return shown
+
+
+def test_what_was_done_to_a_server_is_listed_newest_first(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    bench.sleep(10)
+    request = bench.act(server, "os-stop").headers["x-openstack-request-id"]
+    bench.sleep(1)
+    bench.act(server, "os-start", user="demo")
+    bench.sleep(1)
+    bench.act(server, "lock", user="demo")
+    bench.act(server, "lock", user="demo")  # does nothing, and is not written down
+    assert bench.act(server, "os-start").status == 409  # nor is what is refused
+    known = actions(bench, server)
+    assert [each["action"] for each in known] == ["lock", "start", "stop", "create"]
+    assert known[1]["user_id"] != known[2]["user_id"]
+    assert known[2] == {
+        "action": "stop",
+        "instance_uuid": server,
+        "request_id": request,
+        "user_id": known[2]["user_id"],
+        "project_id": known[2]["project_id"],
+        "start_time": "2026-01-01T00:00:10.000000",
+        "message": None,
+        "updated_at": "2026-01-01T00:00:10.000000",
+    }
+    assert "updated_at" not in actions(bench, server, "2.57")[0]
+    bench.control("PUT", "faults", {"clock_ahead_s": 60})  # of what writes the Date, too
+    assert actions(bench, server)[2]["start_time"] == "2026-01-01T00:01:10.000000"
+
+
+def test_a_stop_by_the_power_sync_names_nobody(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    bench.control("POST", f"servers/{server}/crash")
+    bench.sleep(bench.cloud.settings.power_sync_s + 1)
+    newest = actions(bench, server)[0]
+    assert (newest["action"], newest["user_id"]) == ("stop", None)
+
+
+def test_the_actions_of_a_deleted_server_are_shown_from_2_21_on(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    bench.nova("DELETE", f"/servers/{server}")
+    bench.sleep(1)
+    assert [each["action"] for each in actions(bench, server)] == ["delete", "create"]
+    path = f"/servers/{server}/os-instance-actions"
+    assert bench.nova("GET", path, version="2.20").status == 404
+
+
+def test_reboot(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    bench.control("POST", f"servers/{server}/crash")
+    assert bench.act(server, "reboot", {"type": "HARD"}).status == 202
+    assert bench.states(server) == ("active", "rebooting_hard", 1, "compute1")
+    bench.sleep(2)
+    assert bench.states(server) == ("active", None, 1, "compute1")
+    assert bench.cloud.state.servers[server].guest_up
+    (stopped,) = bench.servers(1, vm_state="stopped")
+    assert bench.act(stopped, "reboot", {"type": "SOFT"}).status == 409
+    assert bench.act(stopped, "reboot", {"type": "COLD"}).status == 400
