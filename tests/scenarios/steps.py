@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hacore.api import recovery_details
-from hacore.db import hosts, notifications, segments
+from hacore.db import hosts, interventions, notifications, segments
 from hacore.errors import HacoreError
 from hacore.states import NotificationType
 from tests.scenarios.moments import Step
@@ -282,6 +282,24 @@ class Director:
 
         self._ask(read, f"a person reads {name}")
 
+    def confirm_gone(self, name: str) -> None:
+        def confirm() -> None:
+            (uuid,) = self._stage.database.failed_moves(self._uuid(name))
+            interventions.confirm_gone(self._stage.db, uuid, "an operator", 86400.0)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator confirms that {name} is gone"
+        self._ask(confirm, what)
+
+    def retry(self, name: str) -> None:
+        def retried() -> None:
+            uuid = self.notifications[name]
+            interventions.try_again(self._stage.db, uuid, "an operator", 86400.0)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator retries {name}"
+        self._ask(retried, what)
+
     def _ask(self, call: Callable[[], None], what: str) -> None:
         def ask() -> None:
             try:
@@ -317,6 +335,8 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"delete (\S+)", Director.delete),
     (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),
     (r"(\S+) is enabled in Nova", Director.enable),
+    (r"(\S+) is confirmed gone", Director.confirm_gone),
+    (r"(\S+) is retried by an operator", Director.retry),
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
     (r"(\S+) has room for (\d+)", Director.capacity),
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
