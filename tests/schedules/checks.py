@@ -61,6 +61,8 @@ class Checks:
         self.reset_at: dict[str, float] = {}
         #: Reserved hosts that belonged to a recovery once.
         self.ever_taken: set[str] = set()
+        #: Notifications with the instances that were stopped for them.
+        self._stopped_for: set[tuple[str, str]] = set()
         #: When each engine last read a server, or a list of them.
         self._looked_at: dict[str, float] = {}
         #: When the host of each notification had died, as it came in.
@@ -434,14 +436,22 @@ class Checks:
             )
 
     def _alarmed(self, actor: str, row: dict[str, Any], instance: str, action: str) -> None:
-        """An alarm stops no instance that was well when it was looked at."""
+        """An alarm stops no instance that was well when it was looked at, nor one elsewhere."""
         server = self._cloud.state.servers.get(instance)
-        if server is None or action != "os-stop":
+        if server is None:
             return
         looked_at = self._looked_at.get(actor, 0.0)
+        mine = (row["uuid"], instance) in self._stopped_for
+        if action == "os-stop":
+            self._stopped_for.add((row["uuid"], instance))
         if server.host != self._host_of(row):
-            if server.updated < looked_at:
-                self.broken(f"{server.name} on {server.host} is stopped for {row['uuid']}")
+            if server.updated < looked_at and not mine:
+                self.broken(
+                    f"{action} of {server.name} on {server.host} for {row['uuid']}, an alarm of "
+                    f"{self._host_of(row)}"
+                )
+            return
+        if action != "os-stop":
             return
         came_in = self._seconds(row["created_at"]) + _ALARM_FIRST_S
         restarted = any(

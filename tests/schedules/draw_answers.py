@@ -18,6 +18,8 @@ _ACTIONS = (
     "unlock", "unlock", "lock", "lock", "evacuate", "evacuate", "os-stop", "os-stop", "os-start",
     "os-start", "os-resetState", "os-resetState",
 )  # fmt: skip
+#: vm_states from which there are evacuations.
+_EVACUATED = ("active", "stopped", "error", "paused", "suspended", "rescued", "resized")
 #: What Nova says of one instance that it does not evacuate.
 _REFUSALS = {
     404: "Compute host compute4 not found.",
@@ -43,7 +45,7 @@ def drawn(
         (5, draw.html_writes),
         (10, draw.truncated),
         (11, draw.cell_down),
-        (6, draw.one_instance),
+        (4, draw.one_instance),
         (14, draw.alarm_of_another_host),
         (14, draw.alarm_after_a_restart),
     ):
@@ -145,10 +147,14 @@ class _Draw:
 
     def one_instance(self) -> None:
         """Nova does not evacuate it, mostly for ever."""
-        on_it = [each.name for each in self._instances if each.host == self._host]
+        on_it = [
+            each.name
+            for each in self._instances
+            if each.host == self._host and each.states["vm_state"] in _EVACUATED
+        ]
         if not on_it:
             return
-        status = self._pick(*_REFUSALS)
+        status = self._pick(404, 409, 500, 500)
         rule = {
             "method": "POST",
             "path": "action",
