@@ -148,10 +148,25 @@ class Checks:
                 and other["subject"] == new["subject"]
                 and json.loads(other["payload"]) == json.loads(new["payload"])
                 and _age_s(other, new) <= 180
+                and not self._started_between(other, new)
             ):
                 self.broken(
                     f"notification {new['uuid']} was accepted beside its twin {other['uuid']}"
                 )
+
+    def _started_between(self, first: dict[str, Any], second: dict[str, Any]) -> bool:
+        """Whether what both say has stopped was reported as started in between."""
+        process = json.loads(first["payload"]).get("process_name")
+        for row in self.rows["notifications"].values():
+            payload = json.loads(row["payload"])
+            if (
+                row["subject"] == first["subject"]
+                and first["created_at"] < row["created_at"] <= second["created_at"]
+                and payload.get("event") == "STARTED"
+                and payload.get("process_name") == process
+            ):
+                return True
+        return False
 
     def _claimed(self, actor: _Actor | None, old: dict[str, Any], new: dict[str, Any]) -> None:
         now, name = self._now_text(), new["uuid"]
