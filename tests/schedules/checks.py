@@ -170,16 +170,19 @@ class Checks:
                     f"notification {new['uuid']} was accepted beside its twin {other['uuid']}"
                 )
 
-    def _started_between(self, old: dict[str, Any], new: dict[str, Any]) -> bool:
-        """Whether what had stopped was reported to have started before it stopped once more."""
-        return old["type"] != "VM" and any(
-            row["type"] == old["type"]
-            and row["source_host_uuid"] == old["source_host_uuid"]
-            and old["created_at"] < row["created_at"] <= new["created_at"]
-            and row["subject"] == old["subject"]
-            and json.loads(row["payload"])["event"] == "STARTED"
-            for row in self.rows["notifications"].values()
-        )
+    def _started_between(self, first: dict[str, Any], second: dict[str, Any]) -> bool:
+        """Whether what both say has stopped was reported as started in between."""
+        process = json.loads(first["payload"]).get("process_name")
+        for row in self.rows["notifications"].values():
+            payload = json.loads(row["payload"])
+            if (
+                row["subject"] == first["subject"]
+                and first["created_at"] < row["created_at"] <= second["created_at"]
+                and payload.get("event") == "STARTED"
+                and payload.get("process_name") == process
+            ):
+                return True
+        return False
 
     def _claimed(self, actor: _Actor | None, old: dict[str, Any], new: dict[str, Any]) -> None:
         now, name = self._now_text(), new["uuid"]
