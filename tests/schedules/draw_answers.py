@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
+from hacore_sandbox.model import LIVE_STATUSES
 from tests.schedules.plans import Happening, HostPlan, InstancePlan
 
 VM_DOWN = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
@@ -45,7 +46,8 @@ def drawn(
         (5, draw.html_writes),
         (10, draw.truncated),
         (11, draw.cell_down),
-        (4, draw.one_instance),
+        (3, draw.one_instance),
+        (7, draw.live_migration),
         (14, draw.alarm_of_another_host),
         (14, draw.alarm_after_a_restart),
     ):
@@ -78,6 +80,14 @@ class _Draw:
         #: When there is something to be asked of Nova, and of which host.
         self._begins = first.at if first else chance.uniform(0.0, 30.0)
         self._host = first.facts["host"] if of_hosts and first else None
+        self._dies_at = min(
+            (
+                happening.at
+                for happening in plan
+                if happening.what == "host_dies" and happening.facts["host"] == self._host
+            ),
+            default=0.0,
+        )
 
     def _pick(self, *options: Any) -> Any:
         return self.chance.choice(options)
@@ -148,13 +158,14 @@ class _Draw:
     def one_instance(self) -> None:
         """Nova does not evacuate it, mostly for ever."""
         on_it = [
-            each.name
+            each
             for each in self._instances
             if each.host == self._host and each.states["vm_state"] in _EVACUATED
         ]
+        on_it = [each for each in on_it if each.ha] or on_it
         if not on_it:
             return
-        status = self._pick(404, 409, 500, 500)
+        status = self._pick(*_REFUSALS)
         rule = {
             "method": "POST",
             "path": "action",
@@ -164,7 +175,20 @@ class _Draw:
         }
         seconds = self._pick(None, None, None, 60.0, 300.0)
         self._at(0.0, "answers_go_wrong", seconds or 0.0, rule=rule, seconds=seconds,
-                 instance=self._pick(*on_it), kind=f"{status} for one instance")  # fmt: skip
+                 instance=self._pick(*on_it).name, kind=f"{status} for one instance")  # fmt: skip
+
+    def live_migration(self) -> None:
+        """An instance is on its way from the host that dies."""
+        idle = [
+            each
+            for each in self._instances
+            if each.host == self._host and each.states == {"vm_state": "active"}
+        ]
+        if not idle or self._dies_at == 0:
+            return
+        others = [host.name for host in self._hosts if host.name != self._host]
+        self._at(0.0, "live_migrates", instance=self._pick(*idle).name,
+                 host=self._pick(*others), status=self._pick(*LIVE_STATUSES))  # fmt: skip
 
     # ------------------------------------------------------------- alarms
 

@@ -85,6 +85,11 @@ class FaultInjection:
         self.kinds.add("guest dies")
         self._cloud.lifecycle.crash(self._servers[instance])
 
+    def _live_migrates(self, instance: str, host: str, status: str) -> None:
+        """A live migration is under way, and stays so for good where its host dies."""
+        self._cloud.live_migrate(self._servers[instance], host, status)
+        self.kinds.add(f"live migration {status}")
+
     def _owner_reboots(self, instance: str) -> None:
         """The owner of an instance is faster than hacore, or slower; Nova may refuse."""
         server = self._servers[instance]
