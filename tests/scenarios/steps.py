@@ -127,6 +127,11 @@ class Director:
         cloud.advance()
         cloud.evacuations.request(cloud.state.servers[self._uuid(name)], target)
 
+    def live_migrate(self, name: str, host: str, status: str) -> None:
+        self._tell(f"{name} is being migrated to {host}; the record is {status}")
+        path = f"/servers/{self._uuid(name)}/live-migrate"
+        self._stage.control("POST", path, {"host": host, "status": status})
+
     def enable(self, host: str) -> None:
         self._tell(f"an operator enables {host} in Nova")
         service = self._stage.service(host)
@@ -338,6 +343,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"(\S+) is confirmed gone", Director.confirm_gone),
     (r"(\S+) is retried by an operator", Director.retry),
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
+    (r"(\S+) is being migrated to (\S+) \((\S+)\)", Director.live_migrate),
     (r"(\S+) has room for (\d+)", Director.capacity),
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
     (r"the cell of (\S+) is away for ([\d.]+) s", Director.cell_away),
