@@ -41,13 +41,13 @@ def drawn(
     """
     draw = _Draw(random.Random(f"answers-{seed}"), list(hosts), list(instances), list(happenings))
     for one_in, kind in (
-        (11, draw.unfiltered),
+        (8, draw.unfiltered),
         (8, draw.html_reads),
         (5, draw.html_writes),
-        (10, draw.truncated),
+        (8, draw.truncated),
         (11, draw.cell_down),
         (3, draw.one_instance),
-        (7, draw.live_migration),
+        (5, draw.live_migration),
         (14, draw.alarm_of_another_host),
         (14, draw.alarm_after_a_restart),
     ):
