@@ -264,6 +264,10 @@ class WatchedRest:
         self._rest._identity.tokens.clear()
 
 
+#: What is listed, by a part of the URL.
+_LISTS = {"/servers/detail": "list", "/os-migrations": "records"}
+
+
 class Wire(SandboxAdapter):
     """An engine's connections to Nova and Keystone."""
 
@@ -288,7 +292,8 @@ class Wire(SandboxAdapter):
                 self._ambush(request, sent)
         else:
             frozen = self._frozen("asking")
-        listed = doors.ambushed("cell", "") if "/servers/detail" in request.url else None
+        what = next((of for part, of in _LISTS.items() if part in request.url), None)
+        listed = doors.ambushed("cell", what) if what is not None else None
         if listed is not None and listed.how == "before":
             self._lose_cells(listed)
         try:
