@@ -194,8 +194,8 @@ class _Verdict:
             before = sum(at < sent[0].at for at in of_sick) if sent else len(of_sick)
             if not sent or before > 1:
                 self._checks.broken(
-                    f"{move['instance_uuid']} waited for its turn until evacuate of {sick.name} had "
-                    f"been called {before} times"
+                    f"{move['instance_uuid']} waited for its turn until evacuate of "
+                    f"{sick.name} had been called {before} times"
                 )
 
     def given_back(self) -> None:
