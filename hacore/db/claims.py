@@ -41,6 +41,7 @@ class Claim:
     """The right to work on a notification, and what the work needs to know of it.
 
     ``number`` counts the claims of the notification: the fencing number.
+    ``segment_enabled``: or it was when the recovery began.
     """
 
     id: int
@@ -223,8 +224,18 @@ def _take(
         history.add(
             session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
         )
+        if row.begun and not host.segment.enabled:
+            history.add(
+                session, row.uuid, row.claim_number, now, message=goes_on(host.segment.name)
+            )
+        row.begun = row.begun or host.segment.enabled
         expired = (now - row.created_at).total_seconds() > expire_s
         return _claim_of(row, host, owner, expired=expired), before
+
+
+def goes_on(segment_name: str) -> str:
+    """Return the sentence about a recovery that a disabled segment does not stop."""
+    return f"Segment {segment_name} is disabled; this recovery had begun and goes on to its end."
 
 
 def _claim_of(row: Notification, host: Host, owner: str, *, expired: bool) -> Claim:
@@ -244,7 +255,7 @@ def _claim_of(row: Notification, host: Host, owner: str, *, expired: bool) -> Cl
         host_name=host.name,
         segment_uuid=host.segment.uuid,
         segment_name=host.segment.name,
-        segment_enabled=host.segment.enabled,
+        segment_enabled=row.begun,
         recovery_method=RecoveryMethod(host.segment.recovery_method),
     )
 
