@@ -176,6 +176,14 @@ class DatabaseDoor:
         )
         return bool(live.fetchone()[0] == 0)
 
+    def failed_moves(self, instance_uuid: str) -> list[str]:
+        """Return the uuids of the moves of an instance that have failed."""
+        rows = self._own.execute(
+            "SELECT uuid FROM vmoves WHERE instance_uuid = ? AND status = 'failed'",
+            (instance_uuid,),
+        )
+        return [uuid for (uuid,) in rows]
+
     # -------------------------------------------------------------- calls
 
     def _execute(self, _cursor: Any, statement: str, *_more: Any) -> None:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from hacore.nova import LATE_S
+from tests.schedules import draw_answers
 from tests.schedules.plans import Ambush, Crash, EnginePlan, Happening, HostPlan, InstancePlan, Plan
 
 #: vm_state and task_state of an instance, and the power state where it is not the usual one.
@@ -29,7 +30,6 @@ _LOCKS = ((8, None), (1, "owner"), (1, "admin"))
 _METHODS = ("auto", "auto", "auto", "reserved_host", "auto_priority", "rh_priority")
 
 HOST_DOWN = {"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}
-VM_DOWN = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 PROCESS_DOWN = {"event": "STOPPED", "process_name": "nova-compute"}
 
 
@@ -76,6 +76,9 @@ class _Draw:
         if self._one_in(25):
             self._at(self._moment(60), "segment_disabled", number=0)
         engines = self._engines(len(instances))
+        more, last = draw_answers.drawn(self._seed, hosts, instances, self._happenings)
+        self._happenings += more
+        self._last = max(self._last, last)
         return Plan(
             seed=self._seed,
             options=options,
@@ -247,7 +250,7 @@ class _Draw:
 
     def _crashed(self, moment: float, instance: InstancePlan) -> None:
         self._at(moment, "guest_dies", instance=instance.name)
-        payload = {**VM_DOWN, "instance": instance.name}
+        payload = {**draw_answers.VM_DOWN, "instance": instance.name}
         self._notify(moment + self._moment(5), "VM", instance.host, payload)
         if self._one_in(3):
             self._notify(moment + self._moment(20), "VM", instance.host, payload)

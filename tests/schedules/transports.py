@@ -288,7 +288,8 @@ class Wire(SandboxAdapter):
         except requests.exceptions.RequestException:
             doors.passed("answer")
             raise
-        doors.checks.answered(sent, answer.status_code)
+        page = answer.headers["Content-Type"] == "text/html"  # of a proxy, not of Nova
+        doors.checks.answered(sent, 502 if page else answer.status_code)
         if not nova and frozen is None:
             self._frozen("answered")
         doors.passed("answer")
