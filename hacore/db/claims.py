@@ -23,7 +23,7 @@ from sqlalchemy import orm
 from hacore import metrics
 from hacore.db import history
 from hacore.db.engine import Database, UtcNow, retry
-from hacore.db.models import Host, Notification, UtcDateTime
+from hacore.db.models import Host, Notification, Segment, UtcDateTime
 from hacore.errors import LeaseLost
 from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMethod
 
@@ -224,13 +224,28 @@ def _take(
         history.add(
             session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
         )
-        if row.begun and not host.segment.enabled:
-            history.add(
-                session, row.uuid, row.claim_number, now, message=goes_on(host.segment.name)
-            )
-        row.begun = row.begun or host.segment.enabled
+        _begin(session, row, host, now)
         expired = (now - row.created_at).total_seconds() > expire_s
         return _claim_of(row, host, owner, expired=expired), before
+
+
+def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.datetime) -> None:
+    """Mark the recovery as begun, if its segment is enabled; say so if it goes on without that."""
+    if row.begun:
+        if not host.segment.enabled:
+            text = goes_on(host.segment.name)
+            history.add(session, row.uuid, row.claim_number, now, message=text)
+        return
+    # Who disables the segment writes its hosts first: either this recovery is seen to have
+    # begun, or it sees the segment disabled.  Read again: the row above is as it was before.
+    session.execute(
+        sa.update(Host)
+        .where(Host.id == host.id)
+        .values(locks=Host.locks + 1)
+        .execution_options(synchronize_session=False)
+    )
+    enabled = sa.select(Segment.enabled).where(Segment.uuid == host.segment_uuid)
+    row.begun = bool(session.scalar(enabled.with_for_update(read=True)))
 
 
 def goes_on(segment_name: str) -> str:
