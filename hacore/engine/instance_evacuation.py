@@ -261,7 +261,6 @@ class InstanceEvacuator:
         if self._recorded(move) or instance.vm_state != VmState.ERROR or instance.task_state:
             return ""  # Nova has begun an evacuation: the state is what that left
         if move.vm_state != VmState.ACTIVE:
-            move.state_reset = False
             return (
                 f"The instance was {move.vm_state} and is in ERROR since hacore reset its state; "
                 "Nova cannot set that back."
