@@ -31,18 +31,25 @@ class Kind(enum.Enum):
     SERVICE_DISABLED = enum.auto()  #: nova-compute of the host
     MAINTENANCE = enum.auto()  #: the host is on maintenance
     WAS_RESERVED = enum.auto()  #: the failed host itself was a reserved one
+    RESERVED_ENABLED = enum.auto()  #: nova-compute of a reserved host, to have it as destination
+    RESERVED_JOINED = enum.auto()  #: a reserved host was added to an aggregate for that
     RESERVED_TAKEN = enum.auto()  #: a reserved host was taken as a destination
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing that must be cleaned up by hand; the instance is empty where it is a host's."""
+    """One thing that must be cleaned up by hand; the instance is empty where it is a host's.
+
+    ``disabled_reason``: why a reserved host was disabled; ``aggregate``: id of one it is in.
+    """
 
     kind: Kind
     host: str
     segment_uuid: str
     instance_uuid: str = ""
     instance_name: str | None = None
+    disabled_reason: str = ""
+    aggregate: int | None = None
 
 
 @retry
@@ -221,7 +228,7 @@ def _in_flight(row: Notification, moves: list[Move]) -> list[Leftover]:
 def _not_undone(session: orm.Session, row: Notification, moves: list[Move]) -> list[Leftover]:
     left = [_of_instance(Kind.LOCK, row, move) for move in moves if move.locked]
     host = row.host
-    if row.disabled_service:
+    if row.disabled_service or (host.disabled_by == row.uuid and not host.deleted):
         left.append(Leftover(Kind.SERVICE_DISABLED, host.name, row.segment_uuid))
     if host.deleted:
         return left
@@ -230,10 +237,22 @@ def _not_undone(session: orm.Session, row: Notification, moves: list[Move]) -> l
     if row.took_reserved and not host.reserved:
         left.append(Leftover(Kind.WAS_RESERVED, host.name, row.segment_uuid))
     taken = session.scalars(sa.select(Host).where(Host.taken_by == row.uuid, Host.deleted == 0))
-    left += [
-        Leftover(Kind.RESERVED_TAKEN, reserved.name, reserved.segment_uuid) for reserved in taken
-    ]
+    for reserved in taken:
+        left += _of_reserved(reserved)
     return left
+
+
+def _of_reserved(host: Host) -> list[Leftover]:
+    where = host.name, host.segment_uuid
+    left = []
+    if host.enabled_from is not None:
+        reason = host.enabled_from or "Reserved host."
+        left.append(Leftover(Kind.RESERVED_ENABLED, *where, disabled_reason=reason))
+    left += [
+        Leftover(Kind.RESERVED_JOINED, *where, aggregate=aggregate)
+        for aggregate in host.joined_aggregates or ()
+    ]
+    return [*left, Leftover(Kind.RESERVED_TAKEN, *where)]
 
 
 def _refuse_claimed(row: Notification, now: datetime.datetime) -> None:

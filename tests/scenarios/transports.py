@@ -92,7 +92,8 @@ class NovaDoor(SandboxAdapter):
         ((action, values),) = body.items()
         if kind == "os-aggregates":
             name = self._cloud.state.aggregates[int(which)].name
-            return f"add {values['host']} to aggregate {name}"
+            verb, where = ("add", "to") if action == "add_host" else ("remove", "from")
+            return f"{verb} {values['host']} {where} aggregate {name}"
         return self._log.named(_of_server(which, action, values or {}))
 
 
