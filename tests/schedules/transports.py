@@ -20,7 +20,8 @@ from hacore.errors import DatabaseUnavailable
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.wire import Response
 from tests.schedules.actors import Actors
-from tests.schedules.checks import Checks, Sent
+from tests.schedules.call_checks import Sent
+from tests.schedules.checks import Checks
 from tests.schedules.plans import Ambush, Crash
 from tests.world import SandboxAdapter, broken_off
 
