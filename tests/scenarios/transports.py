@@ -231,11 +231,12 @@ class DatabaseDoor:
         for name, on_maintenance, by, reserved, taken_by in hosts:
             yield name, self._log.named(host_marks(on_maintenance, by, reserved, taken_by))
         moves = self._own.execute(
-            "SELECT notification_uuid, instance_name, status, locked FROM vmoves ORDER BY id"
+            "SELECT uuid, notification_uuid, instance_name, status, locked FROM vmoves ORDER BY id"
         )
-        for notification, instance, status, locked in moves:
+        for uuid, notification, instance, status, locked in moves:
             lock = ", the lock is ours" if locked else ""
-            yield f"{self._log.named(notification)}/{instance}", f"{status}{lock}"
+            name = self._log.names[uuid] = f"{self._log.named(notification)}/{instance}"
+            yield name, f"{status}{lock}"
 
     def _story(self) -> Iterator[tuple[str, str | None]]:
         """New lines of recoveries' stories, and the message in each."""
