@@ -204,6 +204,21 @@ BREAKAGES = (
         (("LATE_S = 15.0\n", "LATE_S = 0.0\n"),),
         test=f"{_SCENARIO}[evacuate-never-arrived]",
     ),
+    Breakage(
+        "a restart since the alarm came in is not looked for",
+        (
+            ("        self._check_restarted_by_us()\n", ""),
+            ("        self._check_restarted_in_nova()\n", ""),
+        ),
+        0,
+        f"{_SCENARIO}[older-alarm-after-the-restart]",
+    ),
+    Breakage(
+        "an alarm counts for whichever host",
+        (("        self._check_host(instance)\n", ""),),
+        0,
+        f"{_SCENARIO}[alarm-of-the-old-copy]",
+    ),
 )
 
 

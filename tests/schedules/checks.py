@@ -16,6 +16,7 @@ from hacore.states import NotificationStatus as Status
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
+from tests.schedules.alarms import needless_stop
 from tests.simulation import _Actor
 
 _ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
@@ -378,6 +379,11 @@ class Checks:
     def _acts(self, row: dict[str, Any], instance: str, action: str, values: Any) -> None:
         if action in ("lock", "unlock") and instance in self.owned_locks:
             self.broken(f"{action} of instance {instance}, which somebody else has locked")
+        if row["type"] == "VM" and action == "os-stop":
+            host = self.rows["hosts"][row["source_host_uuid"]]["name"]
+            age_s = _age_s(row, {"created_at": self._now_text()})
+            if why := needless_stop(self._cloud, instance, host, age_s):
+                self.broken(f"{row['uuid']} stops instance {instance}, which {why}")
         if row["type"] != "COMPUTE_HOST":
             return
         move = next(
