@@ -111,7 +111,7 @@ class Host(Base):
     #: disabled_reason that its compute service had before it was enabled (None: it was enabled
     #: already), and the ids of the aggregates that it was added to.
     enabled_from: Mapped[str | None]
-    joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON)
+    joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON(none_as_null=True))
     #: The notification whose recovery disabled the compute service of this host, when, and
     #: with which reason; None: hacore has not, or has enabled it again.
     disabled_by: Mapped[str | None] = mapped_column(sa.String(36))
@@ -133,6 +133,8 @@ class Notification(Base):
     __tablename__ = "notifications"
     __table_args__ = _with(
         sa.Index(None, "status", "lease_until"),
+        # the walk of hacore.db.claims: by id within status and type, and the time without the row
+        sa.Index(None, "status", "type", "id", "retry_at"),
         sa.Index(None, "source_host_uuid", "status"),
         sa.Index(None, "segment_uuid", "status"),
         sa.Index(None, "subject", "status"),
