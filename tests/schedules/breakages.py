@@ -243,16 +243,6 @@ BREAKAGES = (
         12,
     ),
     Breakage(
-        "an alarm of another host is believed",
-        (("        self._check_host(instance)\n", "        pass\n"),),
-        657,
-    ),
-    Breakage(
-        "a restart since an alarm came in is not looked for",
-        (("        self._check_restarted_in_nova()\n", "        pass\n"),),
-        12,
-    ),
-    Breakage(
         "a reserved host that was not used stays enabled",
         (("in (_disable, _leave_aggregates):", "in (_leave_aggregates,):"),),
         98,
@@ -277,6 +267,21 @@ BREAKAGES = (
         "late calls are not waited for (`hacore.nova.LATE_S`)",
         (("LATE_S = 15.0\n", "LATE_S = 0.0\n"),),
         test=f"{_SCENARIO}[evacuate-never-arrived]",
+    ),
+    Breakage(
+        "a restart since the alarm came in is not looked for",
+        (
+            ("        self._check_restarted_by_us()\n", ""),
+            ("        self._check_restarted_in_nova()\n", ""),
+        ),
+        0,
+        f"{_SCENARIO}[older-alarm-after-the-restart]",
+    ),
+    Breakage(
+        "an alarm counts for whichever host",
+        (("        self._check_host(instance)\n", ""),),
+        0,
+        f"{_SCENARIO}[alarm-of-the-old-copy]",
     ),
 )
 

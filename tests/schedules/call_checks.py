@@ -16,6 +16,7 @@ from hacore.states import NotificationStatus as Status
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
+from tests.schedules.alarms import needless_stop
 from tests.simulation import START, _Actor
 
 _ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
@@ -23,8 +24,6 @@ _ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
 UNDER_WAY = ("accepted", "pre-migrating")
 _SUCCEEDED = ("done", "completed")
 _LIVE, _GUEST_MAY_HAVE_LEFT = "live-migration", ("running", "post-migrating")
-#: A restart that began so soon after an alarm came in may be older than what it tells of.
-_ALARM_FIRST_S = 3.5
 _TOUCHING = ("lock", "evacuate", "os-resetState")
 
 
@@ -200,16 +199,10 @@ class CallChecks:
                     f"{self._host_of(row)}"
                 )
             return
-        if action != "os-stop":
-            return
-        came_in = self._seconds(row["created_at"]) + _ALARM_FIRST_S
-        restarted = any(
-            each.started > came_in and each.name in ("reboot", "start")
-            for each in self._cloud.state.actions.of(instance)
-        )
-        well = server.guest_up and server.vm_state == "active" and server.task_state is None
-        if well and restarted and server.updated < looked_at:
-            self.broken(f"{server.name}, restarted since {row['uuid']} came in, is stopped")
+        age_s = self._clock.monotonic() - self._seconds(row["created_at"])
+        why = needless_stop(self._cloud, instance, self._host_of(row), age_s)
+        if action == "os-stop" and why and server.updated < looked_at:
+            self.broken(f"{row['uuid']} stops {server.name}, which {why}")
 
     def _acts(self, row: dict[str, Any], instance: str, action: str, values: Any) -> None:
         if action in ("lock", "unlock") and instance in self.owned_locks:
