@@ -77,13 +77,15 @@ def claim(
     :param expire_s: age from which a claim is marked ``expired``.
     :param hosts_only: only COMPUTE_HOST notifications.
     """
-    with db.read() as session:
-        candidates = session.execute(_candidates(hosts_only), {"now": db.now(session)}).all()
-    for candidate_id, subject in candidates:
-        taken = _take(db, candidate_id, subject, owner, lease_s, expire_s)
-        if taken:
-            _report(*taken)
-            return taken[0]
+    for types in _TYPES[:1] if hosts_only else _TYPES:
+        with db.read() as session:
+            due = _candidates(types)
+            candidates = session.execute(due, {"now": db.now(session)}).all()
+        for candidate_id, subject in candidates:
+            taken = _take(db, candidate_id, subject, owner, lease_s, expire_s)
+            if taken:
+                _report(*taken)
+                return taken[0]
     return None
 
 
@@ -109,75 +111,94 @@ def _report(claim: Claim, before: str) -> None:
 _NOW = sa.bindparam("now", type_=UtcDateTime())
 
 
-@functools.cache
-def _candidates(hosts_only: bool) -> sa.Select[int, str]:
-    due = _due().limit(_CANDIDATES)
-    return due.where(Notification.type == NotificationType.COMPUTE_HOST) if hosts_only else due
+#: In the order of urgency.
+_TYPES = (
+    (NotificationType.COMPUTE_HOST,),
+    tuple(type_ for type_ in NotificationType if type_ is not NotificationType.COMPUTE_HOST),
+)
+_DUE: dict[NotificationStatus, sa.ColumnElement[bool]] = {
+    NotificationStatus.NEW: sa.true(),
+    NotificationStatus.ERROR: Notification.retry_at <= _NOW,
+    NotificationStatus.RUNNING: sa.or_(
+        Notification.lease_until.is_(None), Notification.lease_until < _NOW
+    ),
+}
 
 
 @functools.cache
-def _still_due() -> sa.Select[Notification]:
-    return sa.select(Notification).where(
-        Notification.id == sa.bindparam("row_id"),
-        Notification.id.in_(_due().with_only_columns(Notification.id)),
-    )
+def _candidates(types: tuple[NotificationType, ...]) -> sa.Select[int, str]:
+    """The first due ones of `types`, the oldest first.
+
+    One walk along the index per status and type, each of which ends at its first rows that are
+    due: with an OR of the statuses, every row that waits would be read and sorted.
+    """
+    walks = [
+        _due(status, type_).order_by(Notification.id).limit(_CANDIDATES).subquery()
+        for status in _DUE
+        for type_ in types
+    ]
+    found = sa.union_all(*(sa.select(walk.c.id, walk.c.subject) for walk in walks)).subquery()
+    return sa.select(found.c.id, found.c.subject).order_by(found.c.id).limit(_CANDIDATES)
 
 
 @functools.cache
-def _due() -> sa.Select[int, str]:
-    status, now = Notification.status, _NOW
-    due = sa.or_(
-        status == NotificationStatus.NEW,
-        sa.and_(status == NotificationStatus.ERROR, Notification.retry_at <= now),
-        sa.and_(
-            status == NotificationStatus.RUNNING,
-            sa.or_(Notification.lease_until.is_(None), Notification.lease_until < now),
-        ),
-    )
+def _still_due(status: NotificationStatus, type_: NotificationType) -> sa.Select[int, str]:
+    return _due(status, type_).where(Notification.id == sa.bindparam("row_id"))
+
+
+def _due(status: NotificationStatus, type_: NotificationType) -> sa.Select[int, str]:
+    """What is due of one status and type.
+
+    What others are at work on is few, and is a set that the database makes once; asked row by
+    row it would be looked up for every row that waits.
+    """
     other = orm.aliased(Notification)
-    same_subject = (
-        sa.select(other.id)
-        .where(
-            other.subject == Notification.subject,
-            other.id != Notification.id,
-            other.status == NotificationStatus.RUNNING,
-            other.lease_until >= now,
-        )
-        .exists()
+    under_work = sa.select(other.subject).where(
+        other.status == NotificationStatus.RUNNING, other.lease_until >= _NOW
     )
-    host_failure = (
-        sa.select(other.id)
-        .where(
-            other.source_host_uuid == Notification.source_host_uuid,
-            other.type == NotificationType.COMPUTE_HOST,
-            other.status.in_(LIVE),
-        )
-        .exists()
+    due = sa.select(Notification.id, Notification.subject).where(
+        Notification.status == status,
+        Notification.type == type_,
+        _DUE[status],
+        Notification.subject.not_in(under_work),
     )
-    return (
-        sa.select(Notification.id, Notification.subject)
-        .where(due, ~same_subject)
-        .where(sa.or_(Notification.type != NotificationType.VM, ~host_failure))
-        .order_by(
-            sa.case((Notification.type == NotificationType.COMPUTE_HOST, 0), else_=1),
-            Notification.id,
-        )
+    if type_ is not NotificationType.VM:
+        return due
+    failed_hosts = sa.select(other.source_host_uuid).where(
+        other.type == NotificationType.COMPUTE_HOST, other.status.in_(LIVE)
     )
+    return due.where(Notification.source_host_uuid.not_in(failed_hosts))
 
 
 def oldest_due_s(db: Database) -> float:
     """Return for how many seconds the notification has been due that waits the longest; 0: none."""
-    status = Notification.status
-    since = sa.case(
-        (status == NotificationStatus.NEW, Notification.created_at),
-        (status == NotificationStatus.ERROR, Notification.retry_at),
-        else_=sa.func.coalesce(Notification.lease_until, Notification.updated_at),
-    )
     with db.read() as session:
         now = db.now(session)
-        due = _due().order_by(None).with_only_columns(sa.func.min(since))
-        oldest: datetime.datetime | None = session.scalar(due, {"now": now})
+        times = session.scalars(_oldest(), {"now": now}).all()
+    oldest: datetime.datetime | None = min((time for time in times if time), default=None)
     return (now - oldest).total_seconds() if oldest else 0.0
+
+
+@functools.cache
+def _oldest() -> sa.CompoundSelect[datetime.datetime | None]:
+    since: dict[NotificationStatus, Any] = {
+        NotificationStatus.NEW: Notification.created_at,
+        NotificationStatus.ERROR: Notification.retry_at,
+        NotificationStatus.RUNNING: sa.func.coalesce(
+            Notification.lease_until, Notification.updated_at
+        ),
+    }
+    parts: list[Any] = []
+    for status in _DUE:
+        for type_ in NotificationType:
+            due = _due(status, type_).with_only_columns(since[status].label("since"))
+            if status is NotificationStatus.NEW:  # accepted in the order of their ids
+                first = due.order_by(Notification.id).limit(1).subquery()
+                parts.append(sa.select(first.c.since))
+            else:
+                due = due.with_only_columns(sa.func.min(since[status]).label("since"))
+                parts.append(due)
+    return sa.union_all(*parts)
 
 
 def _take(
@@ -196,8 +217,8 @@ def _take(
         if not seen <= {row.id for row in locked}:
             return None
         now = db.now(session)
-        row = session.scalar(_still_due(), {"row_id": row_id, "now": now})
-        if row is None:
+        row = next((row for row in locked if row.id == row_id), None)
+        if row is None or not _is_due(session, row, now):
             return None
         if len(locked) > 1:
             # To Galera, whose nodes do not see each other's locks, only what is written counts:
@@ -251,6 +272,11 @@ def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.da
 def goes_on(segment_name: str) -> str:
     """Return the sentence about a recovery that a disabled segment does not stop."""
     return f"Segment {segment_name} is disabled; this recovery had begun and goes on to its end."
+
+
+def _is_due(session: orm.Session, row: Notification, now: datetime.datetime) -> bool:
+    due = _still_due(NotificationStatus(row.status), NotificationType(row.type))
+    return session.execute(due, {"row_id": row.id, "now": now}).first() is not None
 
 
 def _claim_of(row: Notification, host: Host, owner: str, *, expired: bool) -> Claim:

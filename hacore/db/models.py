@@ -133,6 +133,8 @@ class Notification(Base):
     __tablename__ = "notifications"
     __table_args__ = _with(
         sa.Index(None, "status", "lease_until"),
+        # the walk of hacore.db.claims: by id within status and type, and the time without the row
+        sa.Index(None, "status", "type", "id", "retry_at"),
         sa.Index(None, "source_host_uuid", "status"),
         sa.Index(None, "segment_uuid", "status"),
         sa.Index(None, "subject", "status"),

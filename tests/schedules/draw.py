@@ -375,7 +375,8 @@ def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
         Ambush("lost call", 1 if lost == "os-stop" else pick((1, 1, 2, 3)), lost,
                pick(("late", "late", "at once", "never")), late_s, soon_s),
     )  # fmt: skip
-    return tuple(ambush for ambush in all_kinds if chance.randrange(8) == 0)
+    drawn = [ambush for ambush in all_kinds if chance.randrange(8) == 0]
+    return (*drawn, *draw_answers.cell_ambush(seed))
 
 
 def _only_two(hosts: tuple[HostPlan, ...]) -> tuple[HostPlan, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hacore_sandbox.model import LIVE_STATUSES
-from tests.schedules.plans import Happening, HostPlan, InstancePlan
+from tests.schedules.plans import Ambush, Happening, HostPlan, InstancePlan
 
 VM_DOWN = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 #: How long it lasts; None: for ever.
@@ -41,19 +41,27 @@ def drawn(
     """
     draw = _Draw(random.Random(f"answers-{seed}"), list(hosts), list(instances), list(happenings))
     for one_in, kind in (
-        (11, draw.unfiltered),
+        (8, draw.unfiltered),
         (8, draw.html_reads),
         (5, draw.html_writes),
-        (10, draw.truncated),
+        (8, draw.truncated),
         (11, draw.cell_down),
         (3, draw.one_instance),
-        (7, draw.live_migration),
+        (5, draw.live_migration),
         (14, draw.alarm_of_another_host),
         (14, draw.alarm_after_a_restart),
     ):
         if draw.chance.randrange(one_in) == 0:
             kind()
     return draw.happenings, draw.last
+
+
+def cell_ambush(seed: int) -> list[Ambush]:
+    """Draw, in every tenth schedule, a cell that is down from a list of instances on."""
+    chance = random.Random(f"cell-{seed}")
+    number, how = chance.choice((1, 1, 1, 2, 2, 3, 5)), chance.choice(("before", "after"))
+    ambush = Ambush("cell", number, "", how, chance.choice(_A_WHILE), 0.0)
+    return [ambush] if chance.randrange(10) == 0 else []
 
 
 class _Draw:

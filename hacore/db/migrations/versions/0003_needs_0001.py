@@ -28,6 +28,10 @@ def upgrade() -> None:
             sa.Column("state_reset", sa.Boolean(), server_default=FALSE, nullable=False)
         )
         table.add_column(sa.Column("gone_confirmed_by", sa.String(length=255), nullable=True))
+    with op.batch_alter_table("notifications") as table:
+        table.create_index(
+            "ix_notifications_status_type_id_retry_at", ["status", "type", "id", "retry_at"]
+        )
     _fill()
 
 
