@@ -5,6 +5,7 @@ The map, in the order of who may import whom (tests/unit/test_layers.py checks i
 
 ========================  =====================================================
 errors, states, clock     the exception tree; statuses; time as an argument
+hostnames                 names that differ in case or domain only
 processes                 which process this is, and which others are dead
 metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group

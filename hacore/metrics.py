@@ -2,7 +2,7 @@
 """The metrics of hacore, and the endpoint that serves them to Prometheus.
 
 Metrics are counted whether the endpoint listens or not; a count is what this process
-has seen since it started.  What is true of the whole deployment, the age of the
+has seen since it started.  What is true of the whole deployment, such as the age of the
 oldest due notification, is read from the database at each scrape.
 
 Every metric has labels: then prometheus_client creates nothing while this is imported.
@@ -83,6 +83,11 @@ TAKEOVERS = Counter(
     "Claims that this engine took over from one that died or was stopped.",
     ["type"],
 )
+RETRIES = Counter(
+    "hacore_operator_retries_total",
+    "Claims of this engine for which an operator requested a retry.",
+    ["type"],
+)
 LEASES = Counter(
     "hacore_lease_renewals_total",
     "Lease renewals by result: renewed, or lost to another engine.",
@@ -93,8 +98,9 @@ API_REQUESTS = Counter(
     "Requests that the REST API answered, by route, except those without a valid token.",
     ["method", "route", "status"],
 )
-#: Of `_OldestDue`; NaN while the database is unavailable.
+#: Of `_FromDatabase`; NaN while the database is unavailable.
 OLDEST_DUE = "hacore_queue_oldest_due_age_seconds"
+ABANDONED = "hacore_abandoned_notifications"
 
 
 def start_at_zero() -> None:
@@ -108,28 +114,38 @@ def start_at_zero() -> None:
         RECOVERIES.labels(type_)
         CLAIMS.labels(type_)
         TAKEOVERS.labels(type_)
+        RETRIES.labels(type_)
     for verdict in (MoveStatus.SUCCEEDED, MoveStatus.FAILED, MoveStatus.IGNORED):
         MOVES.labels(verdict)
     for result in ("renewed", "lost"):
         LEASES.labels(result)
 
 
-class _OldestDue(Collector):
-    """The age of the oldest due notification, read from the database."""
+class _FromDatabase(Collector):
+    """What is true of the whole deployment, read from the database at each scrape."""
 
-    def __init__(self, read: Callable[[], float]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily(
-            OLDEST_DUE,
-            "Age of the oldest due notification: how long it has been waiting for an engine.",
-            value=self._read(),
+    def __init__(self, oldest_due_s: Callable[[], float], abandoned: Callable[[], float]) -> None:
+        self._gauges = (
+            (
+                OLDEST_DUE,
+                "Age of the oldest due notification: how long it has been waiting for an engine.",
+                oldest_due_s,
+            ),
+            (
+                ABANDONED,
+                "Notifications that operators abandoned, until they are purged.",
+                abandoned,
+            ),
         )
 
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, text, read in self._gauges:
+            yield GaugeMetricFamily(name, text, value=read())
+
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Give the registry the name without reading the database."""
-        yield GaugeMetricFamily(OLDEST_DUE, "")
+        """Give the registry the names without reading the database."""
+        for name, text, _ in self._gauges:
+            yield GaugeMetricFamily(name, text)
 
 
 class _RequestHandler(simple_server.WSGIRequestHandler):
@@ -159,14 +175,21 @@ class Endpoint:
     """Serves http://listen:port/metrics from `start` to `stop`.
 
     :param oldest_due_s: returns the age of the oldest due notification; NaN: not known.
+    :param abandoned: returns how many notifications operators abandoned; NaN: not known.
 
     With PROMETHEUS_MULTIPROC_DIR in the environment all processes of the API listen on the
     same port, and whichever is scraped answers for all of them.
     """
 
-    def __init__(self, listen: str, port: int, oldest_due_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        listen: str,
+        port: int,
+        oldest_due_s: Callable[[], float],
+        abandoned: Callable[[], float],
+    ) -> None:
         self._address = (listen, port)
-        self._oldest_due = _OldestDue(oldest_due_s)
+        self._from_database = _FromDatabase(oldest_due_s, abandoned)
         self._server: _Server | None = None
 
     def start(self) -> None:
@@ -184,7 +207,7 @@ class Endpoint:
                 "using that port."
             ) from exc
         start_at_zero()
-        registry.register(self._oldest_due)
+        registry.register(self._from_database)
         self._registry = registry
         server.set_app(make_wsgi_app(registry))
         self._server = server
@@ -200,6 +223,6 @@ class Endpoint:
         """Stop listening; may be called again, or without `start`."""
         server, self._server = self._server, None
         if server is not None:
-            self._registry.unregister(self._oldest_due)
+            self._registry.unregister(self._from_database)
             server.shutdown()
             server.server_close()

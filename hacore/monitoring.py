@@ -5,12 +5,14 @@ import logging
 import math
 import os
 import socket
+from collections.abc import Callable
 
 from oslo_config import cfg
+from oslo_utils import netutils
 
 from hacore import metrics
 from hacore.conf import metrics as options
-from hacore.db import claims
+from hacore.db import claims, interventions
 from hacore.db.engine import Database
 from hacore.errors import ConfigError, DatabaseUnavailable
 
@@ -61,21 +63,26 @@ class Monitoring:
             return
         self._db = Database(self._conf.database)
         listen = self._conf.metrics.listen
-        endpoint = metrics.Endpoint(listen, self._port, self._oldest_due_s)
+        endpoint = metrics.Endpoint(
+            listen,
+            self._port,
+            lambda: self._read(claims.oldest_due_s),
+            lambda: self._read(interventions.abandoned),
+        )
         endpoint.start()
         self._endpoint = endpoint
         LOG.info(
             "Metrics endpoint listens on http://%s:%d/metrics (process %d)",
-            listen,
+            netutils.escape_ipv6(listen),
             self._port,
             os.getpid(),
         )
 
-    def _oldest_due_s(self) -> float:
+    def _read(self, read: Callable[[Database], float]) -> float:
         try:
-            return claims.oldest_due_s(self._db)
+            return read(self._db)
         except DatabaseUnavailable as exc:
-            LOG.warning("Failed to read the age of the oldest due notification: %s", exc)
+            LOG.warning("Failed to read a metric from the database: %s", exc)
             return math.nan
 
     def stop(self) -> None:

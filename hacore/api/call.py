@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What the handler of a route gets: one request, and the services of the process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,10 +14,14 @@ from hacore.db.engine import Database
 if TYPE_CHECKING:
     # it imports eventlet, through oslo.messaging: not for oslopolicy's generators, which list rules
     from hacore.events import Events
+    from hacore.nova import Service
 
 
 class ComputeServices(Protocol):
     """What the API needs of Nova."""
+
+    def services(self) -> "Sequence[Service]":
+        """Return all nova-compute services; raises like `service`."""
 
     def service(self, host: str) -> object | None:
         """Return the nova-compute service of that host; None if Nova has none.

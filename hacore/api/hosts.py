@@ -10,6 +10,7 @@ from hacore.api.call import Call
 from hacore.api.uuids import require_uuid
 from hacore.db import hosts, segments
 from hacore.errors import HostNotFound, Invalid, SegmentNotFound
+from hacore.hostnames import hint
 from hacore.resources import HOST
 
 LOG = log.getLogger(__name__)
@@ -76,4 +77,7 @@ def _require_uuids(segment_id: str, host_id: str) -> None:
 
 def _refuse_unknown_to_nova(call: Call, host: str) -> None:
     if call.services.nova.service(host) is None:
-        raise Invalid(f"name: Nova has no compute service on a host named {host!r}.")
+        names = (service.host for service in call.services.nova.services())
+        raise Invalid(
+            f"name: Nova has no compute service on a host named {host!r}{hint(host, names)}"
+        )

@@ -2,14 +2,14 @@
 """The REST API on its own web server, cheroot; under uwsgi or gunicorn: `hacore.cmd.wsgi`."""
 
 import gc
+import http.client
 import logging
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
+from oslo_utils import netutils
 
 from hacore.api.composition import compose, start_heartbeat
 from hacore.api.server import make_server
@@ -19,6 +19,20 @@ from hacore.errors import ConfigError
 LOG = logging.getLogger(__name__)
 
 _WATCHDOG_INTERVAL_S = 15.0
+
+
+def ask_health(address: str, port: int) -> None:
+    """Return once the API at that address has answered, with whatever status.
+
+    Perhaps its health check is disabled, but it answers.  Never through a proxy, whatever the
+    environment says.  Raises OSError or HTTPException.
+    """
+    connection = http.client.HTTPConnection(address, port, timeout=_WATCHDOG_INTERVAL_S)
+    try:
+        connection.request("GET", "/healthcheck")
+        connection.getresponse().read()
+    finally:
+        connection.close()
 
 
 class Api:
@@ -63,19 +77,17 @@ class Api:
         # what exists now lives on: keep the collector from going through it (0.1 s per request)
         gc.freeze()
         self._notify("READY=1")
-        LOG.info("API listens on http://%s:%d", options.listen, options.port)
+        address = netutils.escape_ipv6(options.listen)
+        LOG.info("API listens on http://%s:%d", address, options.port)
 
     def _feed_watchdog(self) -> None:
         """Notify the watchdog of systemd as long as this API answers its own health check."""
-        url = f"http://{self._conf.api.listen}:{self._conf.api.port}/healthcheck"
         while not self._clock.wait(self._stopping, _WATCHDOG_INTERVAL_S):
             try:
-                with urllib.request.urlopen(url, timeout=_WATCHDOG_INTERVAL_S):
-                    self._notify("WATCHDOG=1")
-            except urllib.error.HTTPError:
-                self._notify("WATCHDOG=1")  # perhaps disabled, but answering
-            except OSError as exc:
-                LOG.error("Self health check failed: %s", exc)
+                ask_health(self._conf.api.listen, self._conf.api.port)
+                self._notify("WATCHDOG=1")
+            except (OSError, http.client.HTTPException) as exc:
+                LOG.error("Self health check failed: %s: %s", type(exc).__name__, exc)
 
     def stop(self) -> None:
         """Answer the requests that have arrived, then stop."""

@@ -6,6 +6,7 @@ sentence on standard error, with exit status 1.
 """
 
 import contextlib
+import faulthandler
 import importlib.metadata
 import ipaddress
 import logging
@@ -35,8 +36,9 @@ LOG = log.getLogger(__name__)
 
 #: Seconds that a start waits for Keystone and Nova before it reports them as unavailable.
 _LOGIN_PATIENCE_S = 5
-#: The signal that a worker which fails to start sends to the process that launched it.
-_GIVE_UP = signal.SIGUSR1
+#: The signal that a worker which fails to start sends to the process that launched it: one that
+#: nobody else sends.
+_GIVE_UP = signal.SIGRTMIN + 1
 
 
 class Part(Protocol):
@@ -349,7 +351,12 @@ class _Service(service.ServiceBase):
 
 
 def run(conf: cfg.ConfigOpts, parts: Sequence[Part]) -> None:
-    """Run `parts` until a signal ends them, then end the process."""
+    """Run `parts` until a signal ends them, then end the process.
+
+    On SIGUSR1 the stack of each thread goes to standard error, and nothing else happens: the
+    other services of OpenStack write a report then.
+    """
+    faulthandler.register(signal.SIGUSR1)  # children inherit it
     signal.signal(_GIVE_UP, lambda *_: os._exit(1))
     launcher = service.ServiceLauncher(conf)
     launcher.launch_service(_Service(parts))

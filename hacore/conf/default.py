@@ -10,11 +10,14 @@ from hacore.conf.recovery_flows import NAMESPACE
 GROUP = "DEFAULT"
 
 common = [
-    cfg.HostAddressOpt(
+    # not a HostAddressOpt: a machine may have a name that is no host name, as with an underscore
+    cfg.StrOpt(
         "host",
         default=socket.gethostname(),
+        regex=r"^\S+$",
+        max_length=200,
         sample_default="<this machine's host name>",
-        help="Name of this host in claims, in the list of services and in logs.",
+        help="Name of this host in claims, in the list of services and in logs; no blanks.",
     ),
     cfg.StrOpt(
         "state_path",

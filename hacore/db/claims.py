@@ -89,8 +89,9 @@ def claim(
     return None
 
 
-def _report(claim: Claim, before: str) -> None:
+def _report(claim: Claim, before: str, retried: bool) -> None:
     metrics.CLAIMS.labels(claim.type).inc()
+    metrics.RETRIES.labels(claim.type).inc(int(retried))
     if before == NotificationStatus.RUNNING:
         metrics.TAKEOVERS.labels(claim.type).inc()
     LOG.info(
@@ -203,8 +204,11 @@ def _oldest() -> sa.CompoundSelect[datetime.datetime | None]:
 
 def _take(
     db: Database, row_id: int, subject: str, owner: str, lease_s: float, expire_s: float
-) -> tuple[Claim, str] | None:
-    """Claim the row if it and its subject are still free; return the claim and the old status."""
+) -> tuple[Claim, str, bool] | None:
+    """Claim the row if it and its subject are still free.
+
+    Return the claim, the old status, and whether an operator requested a retry.
+    """
     with db.write() as session:
         live = sa.select(Notification).where(
             Notification.subject == subject, Notification.status.in_(LIVE)
@@ -247,7 +251,10 @@ def _take(
         )
         _begin(session, row, host, now)
         expired = (now - row.created_at).total_seconds() > expire_s
-        return _claim_of(row, host, owner, expired=expired), before
+        retried = before == NotificationStatus.ERROR and str(row.message).startswith(
+            history.RETRY_REQUESTED
+        )
+        return _claim_of(row, host, owner, expired=expired), before, retried
 
 
 def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.datetime) -> None:

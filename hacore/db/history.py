@@ -10,6 +10,9 @@ from sqlalchemy import orm
 
 from hacore.db.models import HistoryEntry
 
+#: How the message of a notification begins for which an operator requested a retry.
+RETRY_REQUESTED = "Retry requested by"
+
 
 @dataclasses.dataclass(slots=True)
 class StepRun:

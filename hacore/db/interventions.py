@@ -22,6 +22,9 @@ from hacore.states import ENDED, MoveStatus, NotificationStatus
 
 LOG = logging.getLogger(__name__)
 
+#: How the message of an abandoned notification begins.
+_ABANDONED = "Abandoned by"
+
 
 class Kind(enum.Enum):
     """What a recovery did that is not undone."""
@@ -81,8 +84,10 @@ def _make_due(
         # also where it failed without a recovery: no earlier step counts as done
         row.failed_claim = row.claim_number
     row.retry_at = row.updated_at = now
-    row.message = f"Retry requested by {by}. Before: {row.message}"
-    history.add(session, row.uuid, row.claim_number, now, message=f"Retry requested by {by}.")
+    row.message = f"{history.RETRY_REQUESTED} {by}. Before: {row.message}"
+    history.add(
+        session, row.uuid, row.claim_number, now, message=f"{history.RETRY_REQUESTED} {by}."
+    )
     return before
 
 
@@ -170,7 +175,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         before = NotificationStatus(row.status)
         if before in ENDED:
             raise Conflict(f"Notification {row.uuid} has already ended: it is {before}.")
-        text = f"Abandoned by {by}: {reason.rstrip('.')}."
+        text = f"{_ABANDONED} {by}: {reason.rstrip('.')}."
         moves = moves_of(session, row.uuid)
         left = _in_flight(row, moves)
         _fail_moves(moves, now, text)
@@ -200,6 +205,16 @@ def _fail_moves(moves: list[Move], now: datetime.datetime, text: str) -> None:
             move.message = text
             move.status = MoveStatus.FAILED
             move.end_time = move.updated_at = now
+
+
+def abandoned(db: Database) -> int:
+    """Return how many notifications were abandoned, of those that are not purged yet."""
+    with db.read() as session:
+        found = sa.select(sa.func.count(Notification.id)).where(
+            Notification.status == NotificationStatus.FAILED,
+            Notification.message.startswith(f"{_ABANDONED} "),
+        )
+        return session.scalar(found) or 0
 
 
 def leftovers(db: Database, notification_uuid: str) -> list[Leftover]:

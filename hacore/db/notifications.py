@@ -21,6 +21,7 @@ from hacore.db import history, paging
 from hacore.db.engine import Database, UtcNow, retry
 from hacore.db.models import HistoryEntry, Host, Notification
 from hacore.errors import Duplicate, Invalid, NotificationNotFound, OnMaintenance
+from hacore.hostnames import hint
 from hacore.states import LIVE, NotificationStatus, NotificationType
 
 
@@ -49,6 +50,10 @@ _HOST = (
     .where(Host.name == sa.bindparam("name"), Host.deleted == 0)
     .with_for_update()
 )
+#: Those that `hint` may name.
+_LIKE = sa.select(Host.name).where(
+    Host.name.istartswith(sa.bindparam("short"), autoescape=False), Host.deleted == 0
+)
 _COUNT_LOCK = sa.update(Host).where(Host.id == sa.bindparam("row_id")).values(locks=Host.locks + 1)
 _CANDIDATES = sa.select(Notification.uuid, Notification.payload, Notification.created_at).where(
     Notification.subject == sa.bindparam("subject"),
@@ -72,7 +77,11 @@ def create(
         connection = session.connection()
         host = connection.execute(_HOST, {"name": report.hostname}).first()
         if host is None:
-            raise Invalid(f"hostname: host {report.hostname!r} is not registered in any segment.")
+            known = session.scalars(_LIKE, {"short": report.hostname.partition(".")[0]})
+            raise Invalid(
+                f"hostname: host {report.hostname!r} is not registered in any segment"
+                f"{hint(report.hostname, known)}"
+            )
         _refuse_on_maintenance(session, host, report.type)
         now = db.time_in(host.now)
         subject = subject_of(report, host.uuid)

@@ -94,6 +94,7 @@ class _Conversion:
             for name, values in names.items():
                 self._convert(group, name.replace("-", "_"), values)
         self._add_defaults()
+        self._check_login()
         self._add_database()
         self._add_namespaces()
         return self._result
@@ -167,6 +168,15 @@ class _Conversion:
             self._set("nova", "auth_type", kind)
         if "driver" in sections.get("oslo_messaging_notifications", {}):
             sections.setdefault("DEFAULT", {}).setdefault("control_exchange", [masakari.EXCHANGE])
+
+    def _check_login(self) -> None:
+        """Say where there is no login for Nova, as in the file of OpenStack-Ansible."""
+        nova = self._result.sections.get("nova", {})
+        if not nova.keys() & {"auth_url", "auth_section"}:
+            self._result.remarks.setdefault("nova", []).append(
+                "the file of Masakari has no login for Nova (os_privileged_user_auth_url); set "
+                "auth_url, username, password and project_name of a user with the role admin"
+            )
 
     def _add_database(self) -> None:
         """Add a remark on the database: Masakari's tables have names that hacore's have too."""

@@ -44,6 +44,8 @@ class Report:
     :ivar refused: a sentence for each row that is invalid.
     :ivar differing: a sentence for each row that already exists, and has changed since in
         either database.
+    :ivar on_maintenance: names of the hosts on maintenance in Masakari, which hacore accepts no
+        notification for.
     :ivar done: False where nothing was written.
     """
 
@@ -53,6 +55,7 @@ class Report:
     vmoves: Count = dataclasses.field(default_factory=Count)
     refused: list[str] = dataclasses.field(default_factory=list)
     differing: list[str] = dataclasses.field(default_factory=list)
+    on_maintenance: list[str] = dataclasses.field(default_factory=list)
     done: bool = False
 
 
@@ -123,6 +126,11 @@ class _Import:
                 for row in chunk
                 if row["uuid"] in here
             }
+            self._report.on_maintenance += [
+                row["name"]
+                for row in chunk
+                if row["uuid"] in here and row["on_maintenance"] and not rows.is_deleted(row)
+            ]
         table.mark_deleted()
 
     def _import_notifications(self) -> None:

@@ -82,14 +82,14 @@ def reading(url: str) -> Iterator[Source]:
         address = sa.make_url(url)
     except sa.exc.ArgumentError:
         raise ConfigError(
-            "--from is not a database URL; expected, for example, "
+            "The URL of Masakari's database is not valid; expected, for example, "
             "mysql+pymysql://masakari:secret@dbhost/masakari."
         ) from None
     name = address.render_as_string()
     begin = _BEGIN.get(address.get_backend_name())
     if begin is None:
         raise ConfigError(
-            f"--from {name}: unsupported database; supported are {', '.join(sorted(_BEGIN))}."
+            f"Unsupported database {name}; supported are {', '.join(sorted(_BEGIN))}."
         )
     with _translated(name):
         engine = sa.create_engine(_address(address), poolclass=sa.NullPool)
@@ -101,6 +101,15 @@ def reading(url: str) -> Iterator[Source]:
         yield source
     finally:
         connection.close()
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL has a password; also one that is no URL may have one."""
+    try:
+        address = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return "@" in url
+    return address.password is not None or "password" in address.query
 
 
 def _address(address: sa.URL) -> sa.URL:
@@ -146,12 +155,13 @@ def _translated(name: str) -> Iterator[None]:
         origin = getattr(exc, "orig", None) or exc
         reason = " ".join(str(origin).split()) or type(origin).__name__
         raise ConfigError(
-            f"Failed to read --from {name}: {reason}; check the URL and the database server."
+            f"Failed to read Masakari's database {name}: {reason}; check the URL and the "
+            "database server."
         ) from exc
 
 
 def _other(name: str, why: str) -> ConfigError:
     return ConfigError(
-        f"--from {name} is not a database of Masakari 22.0.0: {why}; upgrade it to that version "
+        f"{name} is not a database of Masakari 22.0.0: {why}; upgrade it to that version "
         "with masakari-manage db sync first."
     )

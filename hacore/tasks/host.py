@@ -112,14 +112,16 @@ class PrepareHAEnabledInstancesTask(ComputeServiceTask):
     def _instances(self, host_name: str) -> Collection[Instance]:
         """List the instances of the host.
 
-        Nova leaves out those of a cell that it cannot reach: that there are none is believed
-        only where it shows the compute service of the host before and after.
+        Nova leaves out those of a cell that it cannot reach, all of them or some: a list is
+        believed only where it shows the compute service of the host right before and right after.
         """
-        self.compute_service(host_name)
-        instances = self.context.instances_on(host_name).values()
-        if not instances:
+        while True:
             self.compute_service(host_name)
-        return instances
+            refusals = self.novaclient.refusals
+            instances = self.context.instances_on(host_name).values()
+            self.compute_service(host_name)
+            if self.novaclient.refusals == refusals:
+                return instances
 
     def _in_order(self, instances: Iterable[Instance]) -> list[Instance]:
         return sorted(

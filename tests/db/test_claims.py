@@ -3,6 +3,9 @@
 
 import concurrent.futures
 import datetime
+import sqlite3
+import uuid
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -22,9 +25,9 @@ def claim(db: Database, owner: str = "a", lease_s: float = LEASE_S) -> claims.Cl
     return claims.claim(db, owner, lease_s, DAY_S)
 
 
-def read(db: Database, uuid: str) -> Notification:
+def read(db: Database, known: str) -> Notification:
     with db.read() as session:
-        return session.scalars(sa.select(Notification).where(Notification.uuid == uuid)).one()
+        return session.scalars(sa.select(Notification).where(Notification.uuid == known)).one()
 
 
 def test_nothing_is_due_in_an_empty_database(db: Database) -> None:
@@ -228,6 +231,58 @@ def test_every_transition_is_one_line_of_history(db: Database) -> None:
         "Taken over by b (claim 2).",
         "finished: done",
     ]
+
+
+def _steps(db: Database, work: Callable[[], object]) -> int:
+    """How many instructions of SQLite's machine the work takes, in hundreds."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def set_handler(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_progress_handler(count, 100)
+
+    db.dispose()
+    sa.event.listen(db.bind, "connect", set_handler)
+    work()
+    sa.event.remove(db.bind, "connect", set_handler)
+    db.dispose()
+    return steps
+
+
+@pytest.mark.parametrize("waiting", ["new", "error", "blocked"])
+def test_a_claim_costs_the_same_however_many_wait(db: Database, waiting: str) -> None:
+    """benchmarks/claim_cost.py has milliseconds, of all three databases."""
+    if db.bind.dialect.name != "sqlite":
+        pytest.skip("counts the instructions of SQLite's machine")
+    hosts = [factories.host(db, f"compute{number}") for number in range(2)]
+    if waiting == "blocked":
+        factories.notification(db, hosts[0])
+        assert claim(db) is not None
+    with db.read() as session:
+        later = db.now(session) + datetime.timedelta(hours=1)
+    known: dict[str, object] = {"error": {"status": Status.ERROR, "retry_at": later}}.get(
+        waiting, {}
+    )
+
+    def wait(count: int) -> None:
+        for _ in range(count):
+            payload = {"instance_uuid": str(uuid.uuid4())}
+            factories.notification(db, hosts[0], type="VM", payload=payload, **known)
+
+    def take() -> None:
+        taken = claim(db)
+        assert (taken is None) == (waiting != "new")
+
+    wait(20)
+    few = _steps(db, take)
+    wait(1000)
+    many = _steps(db, take)
+    # a row that is passed over costs a few instructions; before, each one cost hundreds
+    assert many < few + {"new": 5, "error": 120, "blocked": 250}[waiting]
 
 
 def test_many_engines_claim_each_subject_once(db: Database) -> None:

@@ -45,9 +45,13 @@ def filled(db: Database) -> Database:
     host = factories.host(db)
     ended(db, host, LONG_AGO)
     ended(db, host, datetime.datetime.now(datetime.UTC))
-    factories.notification(db, host, created_at=LONG_AGO)  # nobody has come to it
     gone = factories.segment(db, deleted=1, deleted_at=LONG_AGO)
-    factories.host(db, "old", segment_uuid=gone.uuid, deleted=1, deleted_at=LONG_AGO)
+    old = factories.host(db, "old", segment_uuid=gone.uuid)
+    ended(db, old, LONG_AGO)
+    with db.write() as session:
+        deleted = {"deleted": Host.id, "deleted_at": LONG_AGO}
+        session.execute(sa.update(Host).where(Host.uuid == old.uuid).values(deleted))
+    factories.notification(db, host, created_at=LONG_AGO)  # nobody has come to it
     return db
 
 
@@ -55,7 +59,7 @@ def test_only_what_is_old_and_over_is_removed(filled: Database) -> None:
     before = rows(filled)
     removed = purge.purge(filled, 30)
     assert removed == {
-        "recovery_events": 2, "vmoves": 1, "notifications": 1, "hosts": 1, "segments": 1,
+        "recovery_events": 4, "vmoves": 2, "notifications": 2, "hosts": 1, "segments": 1,
         "services": 0,
     }  # fmt: skip
     after = rows(filled)
@@ -65,8 +69,39 @@ def test_only_what_is_old_and_over_is_removed(filled: Database) -> None:
 
 def test_a_dry_run_only_counts(filled: Database) -> None:
     before = rows(filled)
-    assert purge.purge(filled, 30, dry_run=True)["notifications"] == 1
+    counted = purge.purge(filled, 30, dry_run=True)
+    assert counted["notifications"] == 2
     assert rows(filled) == before
+    assert purge.purge(filled, 30) == counted
+
+
+def test_an_interrupted_purge_leaves_whole_notifications(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch after batch, each a transaction of its own, which Galera limits the size of."""
+    monkeypatch.setattr(purge, "_BATCH", 2)
+    host = factories.host(db)
+    for _ in range(5):
+        ended(db, host, LONG_AGO)
+    before = rows(db)
+    deletes = 0
+
+    def interrupt(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        nonlocal deletes
+        deletes += statement.startswith("DELETE FROM notifications")
+        if deletes == 2:
+            raise RuntimeError("power cut")
+
+    sa.event.listen(db.bind, "before_cursor_execute", interrupt)
+    with pytest.raises(RuntimeError, match="power cut"):
+        purge.purge(db, 30)
+    sa.event.remove(db.bind, "before_cursor_execute", interrupt)
+    after = rows(db)
+    assert {name: before[name] - after[name] for name in before if before[name] != after[name]} == {
+        "recovery_events": 4, "vmoves": 2, "notifications": 2,
+    }  # fmt: skip
+    assert purge.purge(db, 30)["notifications"] == 3
+    assert rows(db)["recovery_events"] == 0
 
 
 def test_a_deleted_host_stays_while_a_notification_names_it(db: Database) -> None:

@@ -66,6 +66,50 @@ def test_what_is_refused_is_listed(operator: Operator, source: pathlib.Path, db:
 
 def test_a_source_that_is_none(operator: Operator, tmp_path: pathlib.Path) -> None:
     assert operator.is_told("import-masakari", "--from", f"sqlite:///{tmp_path}/no.sqlite") == (
-        f"Failed to read --from sqlite:///{tmp_path}/no.sqlite: unable to open database file; "
-        "check the URL and the database server."
+        f"Failed to read Masakari's database sqlite:///{tmp_path}/no.sqlite: unable to open "
+        "database file; check the URL and the database server."
     )
+
+
+def test_the_url_is_read_from_a_file_or_the_environment(
+    operator: Operator, source: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    url = f"sqlite:///{source}"
+    file = tmp_path / "masakari-connection"
+    file.write_text(f"{url}\n")
+    command = ("import-masakari", "--dry-run")
+    expected = "segments: 3 would be imported"
+    assert operator.says(*command, "--from-file", str(file)).startswith(expected)
+    ended = operator.run(*command, HACORE_MASAKARI_CONNECTION=url)
+    assert ended.output.startswith(expected)
+    assert operator.is_told(*command) == (
+        "Masakari's database is not given; name a file that contains [database] connection of "
+        "masakari.conf with --from-file, or set HACORE_MASAKARI_CONNECTION."
+    )
+    assert operator.is_told(*command, "--from-file", "/none").startswith(
+        "Failed to read --from-file: "
+    )
+
+
+def test_a_password_on_the_command_line_is_refused(operator: Operator) -> None:
+    for url in ("mysql://masakari:secret@db/masakari", "mysql:/masakari:secret@db/x"):
+        assert operator.is_told("import-masakari", "--from", url) == (
+            "The URL in --from contains a password, and everybody on this machine sees the command "
+            "line; write the URL to a file and name it with --from-file, or set "
+            "HACORE_MASAKARI_CONNECTION."
+        )
+
+
+def test_hosts_on_maintenance_are_named(operator: Operator, source: pathlib.Path) -> None:
+    with sqlite3.connect(source) as connection:
+        connection.execute("UPDATE hosts SET on_maintenance = 1")
+        (names,) = connection.execute(
+            "SELECT group_concat(name, ', ') FROM hosts WHERE deleted = 0 ORDER BY id"
+        ).fetchone()
+    connection.close()
+    for dry in (("--dry-run",), (), ()):
+        said = operator.says("import-masakari", "--from", f"sqlite:///{source}", *dry)
+        assert said.splitlines()[-1] == (
+            f"On maintenance: {names}; notifications of these hosts are refused until their "
+            "on_maintenance is set to false."
+        )

@@ -402,10 +402,10 @@ def test_an_older_masakari(source: str, change: Change) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("masakari", "--from is not a database URL"),
+        ("masakari", "The URL of Masakari's database is not valid"),
         (
             "oracle://masakari:hunter2@db/x",
-            r"--from oracle://masakari:\*\*\*@db/x: unsupported database",
+            r"Unsupported database oracle://masakari:\*\*\*@db/x",
         ),
         # as in a masakari.conf: the driver is ours
         ("mysql://masakari:hunter2@127.0.0.1:1/x", r"Failed to read .*masakari:\*\*\*@127.*onnect"),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 EXAMPLE = ROOT / "doc" / "examples" / "hacore-fencing-example"
 FLOW = (
-    "pre:['fence_host_task','disable_compute_service_task'],"
+    "pre:['example_fence_task','disable_compute_service_task'],"
     "main:['prepare_HA_enabled_instances_task'],"
     "post:['evacuate_instances_task','announce_task']"
 )
@@ -71,7 +71,7 @@ def test_the_flow_says_whose_its_steps_are(
     path, _ = configuration
     shown = example.run("hacore-manage", "--config-file", path, "flow", "show", "host-auto")
     assert [line.split() for line in shown.splitlines()[1:]] == [
-        ["1.", "pre", "fence_host_task", "from", "hacore-fencing-example"],
+        ["1.", "pre", "example_fence_task", "from", "hacore-fencing-example"],
         ["2.", "pre", "disable_compute_service_task", "from", "hacore"],
         ["3.", "main", "prepare_HA_enabled_instances_task", "from", "hacore"],
         ["4.", "post", "evacuate_instances_task", "from", "hacore"],
@@ -88,7 +88,7 @@ def test_the_steps_run(api: Hacore) -> None:
     assert notification["status"] == "finished", notification
     steps = notification["recovery_workflow_details"]
     assert [(step["name"], step["state"], float(step["progress"])) for step in steps] == [
-        ("FenceHostTask", "SUCCESS", 1.0),
+        ("ExampleFenceTask", "SUCCESS", 1.0),
         ("DisableComputeServiceTask", "SUCCESS", 1.0),
         ("PrepareHAEnabledInstancesTask", "SUCCESS", 1.0),
         ("EvacuateInstancesTask", "SUCCESS", 1.0),

@@ -1,9 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What the daemons tell systemd, and when; the units in etc/systemd."""
 
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +104,22 @@ def test_the_engine_tells_that_it_lives(
     supervisor.wait_for("STOPPING=1", 1)
     assert status == 0
     assert supervisor.all_told().count("READY=1") == 1, daemon.text()
+
+
+def test_sigusr1_shows_the_stacks_and_ends_nothing(
+    tmp_path: pathlib.Path, configuration: Configuration, supervisor: Supervisor
+) -> None:
+    """To the process that systemd started; operators know the signal from other services."""
+    daemon = start("hacore-engine", tmp_path, configuration, supervisor)
+    try:
+        supervisor.wait_for("READY=1", 60)
+        os.kill(daemon.pid, signal.SIGUSR1)
+        wait_for("the stacks", lambda: "most recent call first" in daemon.text(), 10)
+        supervisor.wait_for("WATCHDOG=1", 10)
+        assert daemon.is_running()
+    finally:
+        status = daemon.end()
+    assert status == 0
 
 
 BROKEN = """

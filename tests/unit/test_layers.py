@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
     "errors": set(),
     "states": set(),
+    "hostnames": set(),
     "concurrency": set(),
     "processes": set(),
     "metrics": {"errors", "states"},
@@ -40,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": _COUNTING | _DOORS | {"conf", "heartbeat", "resources"},
     "masakari": _BOTTOM | {"conf", "db"},
 }
-MAY_IMPORT["db"] |= {"processes"}
+MAY_IMPORT["db"] |= {"hostnames", "processes"}
+MAY_IMPORT["api"] |= {"hostnames"}
 MAY_IMPORT["events"] |= {"resources"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
 # All of it, its command too: the demo runs hacore-standalone as a process of its own.
@@ -211,14 +213,14 @@ ENGINE_MAY = "clock, conf, db, errors, events, heartbeat, metrics, nova, rpc, st
             "api.app",
             "def f():\n    import hacore.engine.queue\n",
             "hacore.api.app (line 2) imports hacore.engine.queue: api may import of hacore only "
-            "itself and clock, conf, db, errors, events, heartbeat, metrics, nova, resources, "
-            "rpc, states.",
+            "itself and clock, conf, db, errors, events, heartbeat, hostnames, metrics, nova, "
+            "resources, rpc, states.",
         ),
         (
             "db.segments",
             "from ..nova import Nova\n",
             "hacore.db.segments (line 1) imports hacore.nova.Nova: db may import of hacore only "
-            "itself and clock, conf, errors, metrics, processes, states.",
+            "itself and clock, conf, errors, hostnames, metrics, processes, states.",
         ),
         (
             "hacore_sandbox.cloud",

@@ -211,7 +211,7 @@ def test_a_port_that_is_taken_is_named(conf: cfg.ConfigOpts, address: str) -> No
             Monitoring(conf, "engine_port")
         # and where somebody took it after the check
         with pytest.raises(ConfigError) as late:
-            metrics.Endpoint(address, port, lambda: 0.0).start()
+            metrics.Endpoint(address, port, lambda: 0.0, lambda: 0.0).start()
     assert str(refused.value) == (
         f"Cannot serve metrics on {address} port {port}: Address already in use; change "
         "[metrics] listen or engine_port, or stop the process using that port."

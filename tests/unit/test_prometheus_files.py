@@ -49,7 +49,7 @@ def expressions() -> Iterator[str]:
 
 def known() -> dict[str, set[str]]:
     """The series of hacore, with their labels."""
-    found: dict[str, set[str]] = {metrics.OLDEST_DUE: set()}
+    found: dict[str, set[str]] = {metrics.OLDEST_DUE: set(), metrics.ABANDONED: set()}
     for made in vars(metrics).values():
         if isinstance(made, prometheus_client.Histogram):
             found |= {made._name + part: {*made._labelnames} for part in _PARTS}

@@ -16,11 +16,17 @@ LOG = logging.getLogger(__name__)
 GROUP = "fencing"
 OPTIONS = [
     cfg.StrOpt(
-        "command",
-        help="Command that switches a host off and returns 0 when it is off; {host} stands for "
-        "its name. Without it no host is fenced, and every host recovery fails.",
+        "off_command",
+        help="Command that orders a host to switch itself off; {host} stands for its name. That it "
+        "ends with 0 means that the order was accepted, not that the host is off. Without this "
+        "option no host is fenced, and every host recovery fails.",
     ),
-    cfg.IntOpt("timeout", default=60, min=1, help="Seconds that the command may take."),
+    cfg.StrOpt(
+        "status_command",
+        help="Command that prints whether a host is on; {host} stands for its name. The host is "
+        "off once the last word of the output is 'off', as of 'Chassis Power is off'.",
+    ),
+    cfg.IntOpt("timeout", default=60, min=1, help="Seconds until the host must be off."),
 ]
 
 
@@ -29,33 +35,56 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [(GROUP, OPTIONS)]
 
 
-class FenceHostTask(Task):
-    """Switch the host off, so that no instance of it runs twice."""
+class ExampleFenceTask(Task):
+    """Switch the host off, and read that it is, so that no instance of it runs twice."""
 
     # Later steps get the result of `execute` by this name:
     # disable_compute_service_task forces the nova-compute of a fenced host down at once.
     default_provides = "fenced"
 
     def execute(self, host_name: str) -> bool:
-        """Run the operator's command; a host that is already off is a success."""
+        """Return True once the host is known to be off; one that is off already is a success."""
         # Not in the constructor: it runs at start too, without a context.
         self.context.conf.register_opts(OPTIONS, group=GROUP)
         options = self.context.conf[GROUP]
-        if not options.command:
-            raise RecoveryFailed(f"Option [{GROUP}] command is not set; {host_name} is not fenced.")
-        command = [word.format(host=host_name) for word in shlex.split(options.command)]
-        self.update_details(f"Switching {host_name} off with {command[0]}.", 0.1)
-        try:
-            subprocess.run(  # noqa: S603 - the command is the operator's own
-                command, check=True, timeout=options.timeout, capture_output=True, text=True
-            )
-        except subprocess.CalledProcessError as exc:
-            reason = exc.stderr.strip() or f"exit status {exc.returncode}"
-            raise RecoveryFailed(f"{host_name} could not be switched off: {reason}") from exc
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            raise RecoveryFailed(f"{host_name} could not be switched off: {exc}") from exc
+        for name in ("off_command", "status_command"):
+            if not options[name]:
+                raise RecoveryFailed(
+                    f"Option [{GROUP}] {name} is not set; {host_name} is not fenced."
+                )
+        self.update_details(f"Switching {host_name} off.", 0.1)
+        _run(options.off_command, host_name, options.timeout)
+        self.update_details(f"Waiting until {host_name} is off.", 0.5)
+        said = ""
+
+        def is_off() -> bool | None:
+            nonlocal said
+            said = " ".join(_run(options.status_command, host_name, options.timeout).split())
+            return True if said.lower().split(" ")[-1] == "off" else None
+
+        # Does not sleep while another engine may take over, and ends when this one stops.
+        self.wait_until(
+            is_off,
+            options.timeout,
+            lambda: f"{host_name} is not off after {options.timeout} s: its status is {said!r}.",
+        )
         self.update_details(f"{host_name} is off.", 1.0)
         return True
+
+
+def _run(command: str, host_name: str, timeout_s: int) -> str:
+    """Run an operator's command; return what it prints."""
+    words = [word.format(host=host_name) for word in shlex.split(command)]
+    try:
+        done = subprocess.run(  # noqa: S603 - the command is the operator's own
+            words, check=True, timeout=timeout_s, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as exc:
+        reason = exc.stderr.strip() or f"exit status {exc.returncode}"
+        raise RecoveryFailed(f"{host_name} is not known to be off: {words[0]}: {reason}.") from exc
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise RecoveryFailed(f"{host_name} is not known to be off: {exc}.") from exc
+    return done.stdout
 
 
 class AnnounceTask(task.Task):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from hacore import metrics
-from hacore.db import claims
+from hacore.db import claims, interventions
 from hacore.states import NotificationStatus as Status
 from hacore.states import NotificationType
 from tests.scrapes import Scrape
@@ -24,7 +24,12 @@ CRASHED = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 
 @pytest.fixture
 def endpoint(world: World) -> Iterator[metrics.Endpoint]:
-    made = metrics.Endpoint("127.0.0.1", 0, functools.partial(claims.oldest_due_s, world.db))
+    made = metrics.Endpoint(
+        "127.0.0.1",
+        0,
+        functools.partial(claims.oldest_due_s, world.db),
+        functools.partial(interventions.abandoned, world.db),
+    )
     made.start()
     yield made
     made.stop()
@@ -159,3 +164,22 @@ def test_promtool_finds_nothing_to_say(endpoint: metrics.Endpoint) -> None:
         [promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_operators_did(world: World, endpoint: metrics.Endpoint) -> None:
+    """Both are commands of their own: the engines see them in the database."""
+    world.conf.set_override("max_recovery_attempts", 1)
+    uuid = world.notify()  # Nova sees compute1 as up
+    world.engine()
+    assert world.recover(uuid).status == Status.FAILED
+    before = Scrape(endpoint.port)
+    interventions.try_again(world.db, uuid, "me", 86400)
+    assert world.recover(uuid).status == Status.FAILED
+    after = Scrape(endpoint.port)
+    assert after.since(before, "hacore_operator_retries_total", type="COMPUTE_HOST") == 1
+    assert after.value("hacore_abandoned_notifications") == 0
+    interventions.try_again(world.db, uuid, "me", 86400)
+    interventions.abandon(world.db, uuid, "me", "enough")
+    last = Scrape(endpoint.port)
+    assert last.value("hacore_abandoned_notifications") == 1
+    assert last.since(after, "hacore_operator_retries_total") == 0
