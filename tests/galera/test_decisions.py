@@ -171,9 +171,7 @@ def test_a_change_of_a_segment_under_recovery(nodes_of_database: Nodes) -> None:
     host = factories.host(nodes.here)
     nodes.hold_up_here()
     report(nodes.there, host)
-    assert_refused(
-        nodes, lambda: segments.update(nodes.here, host.segment_uuid, {"enabled": False})
-    )
+    assert_refused(nodes, lambda: segments.update(nodes.here, host.segment_uuid, {"name": "x"}))
 
 
 def test_a_host_comes_into_a_segment_that_is_gone(nodes_of_database: Nodes) -> None:

@@ -82,7 +82,8 @@ def test_a_recovery_that_is_given_up_waits_for_a_lock_that_is_on_its_way(
     world.engine("a")
     world.clock.run(lambda: adapter.sent)
     world.stop_engine("a")
-    world.conf.set_override("notifications_expired_interval", 0)
+    world.conf.set_override("notifications_expired_interval", 1)
+    world.clock.pass_time(2)
     world.engine("b")
     assert world.recover(uuid).status == Status.FAILED
     assert adapter.arrived
