@@ -76,12 +76,23 @@ def restarted_by(db: Database, instance_uuid: str, claim: Claim) -> str | None:
 
 
 @retry
-def ran(db: Database, claim: Claim, step: str | None = None) -> bool:
-    """Return whether an earlier claim, of whichever attempt, began `step`, or any step."""
+def ran(db: Database, claim: Claim) -> bool:
+    """Return whether an earlier claim, of whichever attempt, began any step."""
     query = sa.select(HistoryEntry.id).where(
-        HistoryEntry.notification_uuid == claim.uuid, HistoryEntry.claim_number < claim.number
+        HistoryEntry.notification_uuid == claim.uuid,
+        HistoryEntry.claim_number < claim.number,
+        HistoryEntry.step.is_not(None),
     )
-    query = query.where(HistoryEntry.step == step if step else HistoryEntry.step.is_not(None))
+    with db.read() as session:
+        return session.scalar(query.limit(1)) is not None
+
+
+@retry
+def noted(db: Database, claim: Claim, message: str) -> bool:
+    """Return whether the history of the recovery has a line with this message."""
+    query = sa.select(HistoryEntry.id).where(
+        HistoryEntry.notification_uuid == claim.uuid, HistoryEntry.message == message
+    )
     with db.read() as session:
         return session.scalar(query.limit(1)) is not None
 

@@ -49,6 +49,7 @@ class Alarm:
         self._nova = nova
         self._uuid = uuid
         self._stop_step = stop_step
+        self._stopping = f"Stopping instance {uuid}."
         self._restarting: str | None = None  #: a task_state that was seen
 
     def saw_busy(self, instance: Instance) -> None:
@@ -61,7 +62,6 @@ class Alarm:
 
         Raises RecoveryIgnored or RecoverySkipped where it is not.
         """
-        self._check_host(instance)
         running = instance.power_state == PowerState.RUNNING and not instance.task_state
         if not running or instance.vm_state not in (VmState.ACTIVE, VmState.RESIZED):
             return True
@@ -72,7 +72,15 @@ class Alarm:
         self._check_restarted_in_nova()
         return True
 
-    def _check_host(self, instance: Instance) -> None:
+    def about_to_stop(self) -> None:
+        """Record, before it is sent, that Nova is asked to stop the instance."""
+        self._record(self._stopping)
+
+    def check_host(self, instance: Instance) -> None:
+        """Raise RecoveryIgnored where Nova has the instance on another host than the alarm.
+
+        Also one that is busy: what is on its way to the reported host has not died there.
+        """
         reported = self._context.claim.host_name
         if instance.host == reported:
             return
@@ -84,7 +92,7 @@ class Alarm:
         raise RecoveryIgnored(f"Instance {self._uuid} is {where} in Nova, not on {reported}.")
 
     def _stopped_by_us(self) -> bool:
-        return since.ran(self._context.db, self._context.claim, self._stop_step)
+        return since.noted(self._context.db, self._context.claim, self._stopping)
 
     def _outlives_restart(self) -> bool:
         """Ignore the alarm if Nova, once it must know, still shows the instance as running."""

@@ -156,6 +156,7 @@ class StopInstanceTask(_InstanceTask):
     def _stop(self, instance: Instance, alarm: Alarm) -> bool | None:
         """Order the stop, unless the instance is busy, or well."""
         self._check_wanted(instance)
+        alarm.check_host(instance)
         stopping = instance.task_state == TaskState.POWERING_OFF
         if instance.task_state and not stopping:
             alarm.saw_busy(instance)
@@ -168,6 +169,7 @@ class StopInstanceTask(_InstanceTask):
         if instance.vm_state == VmState.RESIZED:
             self.novaclient.reset_state(uuid, VmState.ACTIVE)
             self.update_details(f"Reset the state of resized instance {uuid}.", 0.2)
+        alarm.about_to_stop()
         return self.order(self.novaclient.stop, uuid, VmState.STOPPED, TaskState.POWERING_OFF)
 
 

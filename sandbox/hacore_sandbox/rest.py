@@ -211,7 +211,8 @@ class Rest:
         delay_s += fault.delay_s
         if fault.status is None:  # a proxy's own answer, which Nova knows nothing of
             return Response(200, {}, _HTML_OF_A_PROXY, delay_s=delay_s)
-        body = fault_body(fault.status, fault.message)
+        # an action that is accepted is answered without a body
+        body = fault_body(fault.status, fault.message) if fault.status >= 300 else None
         headers = self._request_id()
         if fault.retry_after is not None:
             headers["Retry-After"] = str(fault.retry_after)

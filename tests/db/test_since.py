@@ -85,11 +85,12 @@ def test_a_start_of_an_earlier_attempt(db: Database) -> None:
 def test_what_ran_under_an_earlier_claim(db: Database) -> None:
     claim = claimed(db, accepted(db, factories.host(db), **VM))
     recoveries.record(db, claim, "StopInstanceTask", state=StepState.RUNNING)
+    recoveries.record(db, claim, "StopInstanceTask", message="Stopping it.")
     assert not since.ran(db, claim)
     later = retried(db, claim)
     assert since.ran(db, later)
-    assert since.ran(db, later, "StopInstanceTask")
-    assert not since.ran(db, later, "StartInstanceTask")
+    assert since.noted(db, later, "Stopping it.")
+    assert not since.noted(db, later, "Starting it.")
 
 
 @pytest.mark.parametrize(
