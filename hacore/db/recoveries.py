@@ -164,7 +164,8 @@ def seconds_since_claim(db: Database, claim: Claim) -> float:
 def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:
     """Return whether an earlier claim of this attempt brought `step` to `state`.
 
-    An attempt that ended in error does not count: the next one does everything again.
+    An attempt that ended in error does not count: the next one does everything again.  Nor does
+    a step that found nothing to do and says why: it succeeded, and has done nothing.
     """
     with db.read() as session:
         found = session.scalar(
@@ -174,6 +175,7 @@ def reached(db: Database, claim: Claim, step: str, state: StepState) -> bool:
                 HistoryEntry.notification_uuid == claim.uuid,
                 HistoryEntry.step == step,
                 HistoryEntry.state == state,
+                HistoryEntry.message.is_(None),
                 HistoryEntry.claim_number > Notification.failed_claim,
                 HistoryEntry.claim_number < claim.number,
             )
