@@ -95,13 +95,19 @@ BREAKAGES = (
         "claims ignore the leases of others",
         (
             (
-                "sa.or_(Notification.lease_until.is_(None), Notification.lease_until < now)",
+                "sa.or_(\n        Notification.lease_until.is_(None), "
+                "Notification.lease_until < _NOW\n    )",
                 "sa.true()",
             ),
+            ("        Notification.subject.not_in(under_work),\n", ""),
         ),
         1,
     ),
-    Breakage("two claims of one subject", ((".where(due, ~same_subject)", ".where(due)"),), 2),
+    Breakage(
+        "two claims of one subject",
+        (("        Notification.subject.not_in(under_work),\n", ""),),
+        2,
+    ),
     Breakage(
         "a request does not ask the lease",
         (
@@ -175,7 +181,12 @@ BREAKAGES = (
     ),
     Breakage(
         "an evacuated instance is unlocked while a lock may be on its way",
-        (("_Flight(row, None, now, late_until=now + late_s)", "_Flight(row, None, now)"),),
+        (
+            (
+                "self._flight(row, None, now, late_until=now + late_s)",
+                "self._flight(row, None, now)",
+            ),
+        ),
         test=f"{_SCENARIO}[lock-arrives-late-and-an-operator-evacuates]",
     ),
     Breakage(
@@ -279,7 +290,7 @@ BREAKAGES = (
     ),
     Breakage(
         "an alarm counts for whichever host",
-        (("        self._check_host(instance)\n", ""),),
+        (("        alarm.check_host(instance)\n", ""),),
         0,
         f"{_SCENARIO}[alarm-of-the-old-copy]",
     ),
