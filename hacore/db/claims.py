@@ -23,7 +23,7 @@ from sqlalchemy import orm
 from hacore import metrics
 from hacore.db import history
 from hacore.db.engine import Database, UtcNow, retry
-from hacore.db.models import Host, Notification, UtcDateTime
+from hacore.db.models import Host, Notification, Segment, UtcDateTime
 from hacore.errors import LeaseLost
 from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMethod
 
@@ -41,6 +41,7 @@ class Claim:
     """The right to work on a notification, and what the work needs to know of it.
 
     ``number`` counts the claims of the notification: the fencing number.
+    ``segment_enabled``: or it was when the recovery began.
     """
 
     id: int
@@ -248,11 +249,36 @@ def _take(
         history.add(
             session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
         )
+        _begin(session, row, host, now)
         expired = (now - row.created_at).total_seconds() > expire_s
         retried = before == NotificationStatus.ERROR and str(row.message).startswith(
             history.RETRY_REQUESTED
         )
         return _claim_of(row, host, owner, expired=expired), before, retried
+
+
+def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.datetime) -> None:
+    """Mark the recovery as begun, if its segment is enabled; say so if it goes on without that."""
+    if row.begun:
+        if not host.segment.enabled:
+            text = goes_on(host.segment.name)
+            history.add(session, row.uuid, row.claim_number, now, message=text)
+        return
+    # Who disables the segment writes its hosts first: either this recovery is seen to have
+    # begun, or it sees the segment disabled.  Read again: the row above is as it was before.
+    session.execute(
+        sa.update(Host)
+        .where(Host.id == host.id)
+        .values(locks=Host.locks + 1)
+        .execution_options(synchronize_session=False)
+    )
+    enabled = sa.select(Segment.enabled).where(Segment.uuid == host.segment_uuid)
+    row.begun = bool(session.scalar(enabled.with_for_update(read=True)))
+
+
+def goes_on(segment_name: str) -> str:
+    """Return the sentence about a recovery that a disabled segment does not stop."""
+    return f"Segment {segment_name} is disabled; this recovery had begun and goes on to its end."
 
 
 def _is_due(session: orm.Session, row: Notification, now: datetime.datetime) -> bool:
@@ -277,7 +303,7 @@ def _claim_of(row: Notification, host: Host, owner: str, *, expired: bool) -> Cl
         host_name=host.name,
         segment_uuid=host.segment.uuid,
         segment_name=host.segment.name,
-        segment_enabled=host.segment.enabled,
+        segment_enabled=row.begun,
         recovery_method=RecoveryMethod(host.segment.recovery_method),
     )
 

@@ -99,7 +99,9 @@ def refuse_in_use(db: Database, segment_uuid: str, host_uuid: str) -> Host:
 
 @retry
 def update(db: Database, segment_uuid: str, host_uuid: str, changes: Mapping[str, Any]) -> Host:
-    """Set the attributes in `changes`; who sets on_maintenance takes it over from a recovery.
+    """Set the attributes in `changes`.
+
+    Who sets on_maintenance or reserved takes it over from a recovery.
 
     Raises HostNotFound, InUse, or Duplicate if the name is taken.
     """
@@ -110,6 +112,8 @@ def update(db: Database, segment_uuid: str, host_uuid: str, changes: Mapping[str
                 setattr(host, name, value)
             if "on_maintenance" in changes:
                 host.maintenance_by = None
+            if "reserved" in changes:
+                host.taken_by = host.enabled_from = host.joined_aggregates = None
             host.updated_at = db.now(session)
             session.flush()
             return host

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What an operator does to a recovery by hand: retry it, or abandon it.
+"""What an operator does to a recovery by hand: retry it, confirm what it waits for, abandon it.
 
 Invariant: a notification under a live claim is not changed, and which engine works on it
 next is left to the rules of hacore.db.claims.
@@ -17,7 +17,7 @@ from hacore.db import history, notifications
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
 from hacore.db.moves import of as moves_of
-from hacore.errors import Conflict
+from hacore.errors import Conflict, MoveNotFound
 from hacore.states import ENDED, MoveStatus, NotificationStatus
 
 LOG = logging.getLogger(__name__)
@@ -34,18 +34,25 @@ class Kind(enum.Enum):
     SERVICE_DISABLED = enum.auto()  #: nova-compute of the host
     MAINTENANCE = enum.auto()  #: the host is on maintenance
     WAS_RESERVED = enum.auto()  #: the failed host itself was a reserved one
+    RESERVED_ENABLED = enum.auto()  #: nova-compute of a reserved host, to have it as destination
+    RESERVED_JOINED = enum.auto()  #: a reserved host was added to an aggregate for that
     RESERVED_TAKEN = enum.auto()  #: a reserved host was taken as a destination
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing that must be cleaned up by hand; the instance is empty where it is a host's."""
+    """One thing that must be cleaned up by hand; the instance is empty where it is a host's.
+
+    ``disabled_reason``: why a reserved host was disabled; ``aggregate``: id of one it is in.
+    """
 
     kind: Kind
     host: str
     segment_uuid: str
     instance_uuid: str = ""
     instance_name: str | None = None
+    disabled_reason: str = ""
+    aggregate: int | None = None
 
 
 @retry
@@ -61,19 +68,29 @@ def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) ->
     """
     with db.write() as session:
         row = _lock(session, notification_uuid)
-        now = db.now(session)
-        before = row.status
-        _refuse_retry(row, now, expire_s)
-        if before == NotificationStatus.FAILED:
-            row.status = NotificationStatus.ERROR
-            row.failed_attempts = 0
-            # also where it failed without a recovery: no earlier step counts as done
-            row.failed_claim = row.claim_number
-        row.retry_at = row.updated_at = now
-        row.message = f"{history.RETRY_REQUESTED} {by}. Before: {row.message}"
-        history.add(
-            session, row.uuid, row.claim_number, now, message=f"{history.RETRY_REQUESTED} {by}."
-        )
+        before = _make_due(session, row, db.now(session), by, expire_s)
+    _report_retry(row, before, by)
+
+
+def _make_due(
+    session: orm.Session, row: Notification, now: datetime.datetime, by: str, expire_s: float
+) -> str:
+    """Make the locked notification due now; return its status before."""
+    before = row.status
+    _refuse_retry(row, now, expire_s)
+    if before == NotificationStatus.FAILED:
+        row.status = NotificationStatus.ERROR
+        row.failed_attempts = 0
+        # also where it failed without a recovery: no earlier step counts as done
+        row.failed_claim = row.claim_number
+    row.retry_at = row.updated_at = now
+    text = f"{history.RETRY_REQUESTED} {by}."
+    row.message = f"{text} Before: {row.message}"
+    history.add(session, row.uuid, row.claim_number, now, message=text)
+    return before
+
+
+def _report_retry(row: Notification, before: str, by: str) -> None:
     LOG.info(
         "notification %s: %s -> error, due now: retry requested by %s (host %s, request %s)",
         row.uuid,
@@ -109,6 +126,37 @@ def _refuse_retry(row: Notification, now: datetime.datetime, expire_s: float) ->
             "notifications_expired_interval for the engines and for this command, or report the "
             "failure again."
         )
+
+
+@retry
+def confirm_gone(db: Database, move_uuid: str, by: str, expire_s: float) -> str:
+    """Record that the guest of a failed move runs nowhere; retry; return the notification's uuid.
+
+    Without it hacore does not evacuate an instance whose live migration may have moved its guest.
+
+    :param by: name of the operator.
+
+    Raises MoveNotFound, or Conflict with the reason why not.
+    """
+    with db.write() as session:
+        move = session.scalar(sa.select(Move).where(Move.uuid == move_uuid))
+        if move is None:
+            raise MoveNotFound(f"No VM move has the uuid {move_uuid}.")
+        row = _lock(session, move.notification_uuid)
+        now = db.now(session)
+        if move.status != MoveStatus.FAILED:
+            raise Conflict(
+                f"Move {move_uuid} of instance {move.instance_uuid} is {move.status}; only one "
+                "that failed waits for this."
+            )
+        before = _make_due(session, row, now, by, expire_s)
+        move.gone_confirmed_by = by
+        move.updated_at = now
+        text = f"Instance {move.instance_uuid}: {by} confirms that it runs nowhere."
+        history.add(session, row.uuid, row.claim_number, now, message=text)
+    LOG.info("notification %s: %s", row.uuid, text)
+    _report_retry(row, before, by)
+    return row.uuid
 
 
 @retry
@@ -194,7 +242,7 @@ def _in_flight(row: Notification, moves: list[Move]) -> list[Leftover]:
 def _not_undone(session: orm.Session, row: Notification, moves: list[Move]) -> list[Leftover]:
     left = [_of_instance(Kind.LOCK, row, move) for move in moves if move.locked]
     host = row.host
-    if row.disabled_service:
+    if row.disabled_service or (host.disabled_by == row.uuid and not host.deleted):
         left.append(Leftover(Kind.SERVICE_DISABLED, host.name, row.segment_uuid))
     if host.deleted:
         return left
@@ -203,10 +251,22 @@ def _not_undone(session: orm.Session, row: Notification, moves: list[Move]) -> l
     if row.took_reserved and not host.reserved:
         left.append(Leftover(Kind.WAS_RESERVED, host.name, row.segment_uuid))
     taken = session.scalars(sa.select(Host).where(Host.taken_by == row.uuid, Host.deleted == 0))
-    left += [
-        Leftover(Kind.RESERVED_TAKEN, reserved.name, reserved.segment_uuid) for reserved in taken
-    ]
+    for reserved in taken:
+        left += _of_reserved(reserved)
     return left
+
+
+def _of_reserved(host: Host) -> list[Leftover]:
+    where = host.name, host.segment_uuid
+    left = []
+    if host.enabled_from is not None:
+        reason = host.enabled_from or "Reserved host."
+        left.append(Leftover(Kind.RESERVED_ENABLED, *where, disabled_reason=reason))
+    left += [
+        Leftover(Kind.RESERVED_JOINED, *where, aggregate=aggregate)
+        for aggregate in host.joined_aggregates or ()
+    ]
+    return [*left, Leftover(Kind.RESERVED_TAKEN, *where)]
 
 
 def _refuse_claimed(row: Notification, now: datetime.datetime) -> None:

@@ -111,7 +111,7 @@ class Host(Base):
     #: disabled_reason that its compute service had before it was enabled (None: it was enabled
     #: already), and the ids of the aggregates that it was added to.
     enabled_from: Mapped[str | None]
-    joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON)
+    joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON(none_as_null=True))
     #: The notification whose recovery disabled the compute service of this host, when, and
     #: with which reason; None: hacore has not, or has enabled it again.
     disabled_by: Mapped[str | None] = mapped_column(sa.String(36))

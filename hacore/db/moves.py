@@ -82,6 +82,13 @@ def all_of(db: Database, notification_uuid: str) -> list[Move]:
         return of(session, notification_uuid)
 
 
+def is_open(db: Database, move: Move) -> bool:
+    """Return whether the move has no verdict yet."""
+    with db.read() as session:
+        status = session.scalar(sa.select(Move.status).where(Move.id == move.id))
+    return status in (MoveStatus.PENDING, MoveStatus.ONGOING)
+
+
 def of(session: orm.Session, notification_uuid: str) -> list[Move]:
     """Return the same within a transaction."""
     return list(

@@ -98,11 +98,31 @@ def keep_maintenance(db: Database, claim: Claim) -> None:
 
 
 @retry
-def mark_service_disabled(db: Database, claim: Claim, disabled: bool) -> None:
-    """Record that this recovery disables the compute service, or has enabled it again."""
+def about_to_disable(db: Database, claim: Claim, reason: str) -> None:
+    """Record, before it is done, that this recovery disables the compute service of its host."""
+    with db.write() as session:
+        row, now = claims.lock_claimed(db, session, claim)
+        row.disabled_service = True
+        session.execute(
+            sa.update(Host)
+            .where(Host.uuid == row.source_host_uuid)
+            .values(disabled_by=row.uuid, disabled_at=now, disabled_reason=reason[:255])
+            .execution_options(synchronize_session=False)
+        )
+
+
+@retry
+def enabled_again(db: Database, claim: Claim) -> None:
+    """Record that this recovery has enabled the compute service again."""
     with db.write() as session:
         row, _ = claims.lock_claimed(db, session, claim)
-        row.disabled_service = disabled
+        row.disabled_service = False
+        session.execute(
+            sa.update(Host)
+            .where(Host.uuid == row.source_host_uuid, Host.disabled_by == row.uuid)
+            .values(disabled_by=None, disabled_at=None, disabled_reason=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 @retry
@@ -110,6 +130,22 @@ def disabled_service(db: Database, claim: Claim) -> bool:
     """Return whether this recovery, in whichever attempt, disabled the compute service."""
     with db.write() as session:
         return claims.lock_claimed(db, session, claim)[0].disabled_service
+
+
+@retry
+def changed_host(db: Database, claim: Claim) -> bool:
+    """Return whether something of what this recovery did to its host may have to be undone."""
+    with db.write() as session:
+        row, _ = claims.lock_claimed(db, session, claim)
+        return row.disabled_service or row.set_maintenance or row.took_reserved
+
+
+@retry
+def was_handed_over(db: Database, claim: Claim) -> bool:
+    """Return whether an earlier claim had begun this attempt."""
+    with db.write() as session:
+        row, _ = claims.lock_claimed(db, session, claim)
+        return row.failed_claim < claim.number - 1
 
 
 def seconds_since_claim(db: Database, claim: Claim) -> float:

@@ -2,13 +2,18 @@
 """Reserved hosts: taken by one recovery at a time, given back when not used.
 
 Invariant: a host is taken by a compare-and-swap on its ``reserved`` flag, so
-that two recoveries never share one.
+that two recoveries never share one.  What is done to it in Nova is written on its
+row before it is done: whichever engine gives it back knows what to undo.
 """
 
+import dataclasses
+import enum
 import logging
 from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from hacore.db import claims
 from hacore.db.claims import Claim
@@ -17,6 +22,35 @@ from hacore.db.models import Host, Move
 from hacore.states import MoveStatus
 
 LOG = logging.getLogger(__name__)
+
+#: What a host is when nothing has to be undone on it.
+UNTOUCHED: dict[str, Any] = {"enabled_from": None, "joined_aggregates": None}
+
+
+class Use(enum.Enum):
+    """Whether instances went to a host that was taken."""
+
+    UNDECIDED = enum.auto()  #: one may be on its way there
+    USED = enum.auto()
+    UNUSED = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """A host that a recovery has taken, and what was done to it for that.
+
+    ``enabled_from``: its disabled_reason before it was enabled; None: it was enabled.
+    """
+
+    name: str
+    use: Use
+    enabled_from: str | None
+    joined_aggregates: frozenset[int]
+
+    @property
+    def touched(self) -> bool:
+        """Whether there is something to undo in Nova."""
+        return self.enabled_from is not None or bool(self.joined_aggregates)
 
 
 @retry
@@ -53,10 +87,48 @@ def take(db: Database, claim: Claim, tried: Collection[str]) -> str | None:
     return None
 
 
-def taken(db: Database, claim: Claim) -> list[str]:
-    """Return the names of the hosts that this recovery has taken, in whichever attempt."""
+@retry
+def about_to_enable(db: Database, claim: Claim, name: str, disabled_reason: str | None) -> None:
+    """Record, before it is done, that the host is enabled; what an earlier claim noted stays."""
+    with db.write() as session:
+        host = _lock(db, session, claim, name)
+        if host is not None and host.enabled_from is None:
+            host.enabled_from = (disabled_reason or "")[:255]
+
+
+@retry
+def about_to_join(db: Database, claim: Claim, name: str, aggregate_id: int) -> None:
+    """Record, before it is done, that the host is added to an aggregate."""
+    with db.write() as session:
+        host = _lock(db, session, claim, name)
+        if host is not None:
+            host.joined_aggregates = sorted({*(host.joined_aggregates or ()), aggregate_id})
+
+
+@retry
+def undone(db: Database, claim: Claim, name: str) -> None:
+    """Record that the host is in Nova as it was before it was taken."""
+    with db.write() as session:
+        claims.lock_claimed(db, session, claim)
+        _change(session, claim, name, UNTOUCHED)
+
+
+@retry
+def taken(db: Database, claim: Claim) -> list[Taken]:
+    """Return the hosts that this recovery has taken, in whichever attempt."""
     with db.read() as session:
-        return list(session.scalars(sa.select(Host.name).where(Host.taken_by == claim.uuid)))
+        hosts = session.scalars(
+            sa.select(Host).where(Host.taken_by == claim.uuid, Host.deleted == 0).order_by(Host.id)
+        )
+        return [
+            Taken(
+                host.name,
+                _use(session, claim, host.name),
+                host.enabled_from,
+                frozenset(host.joined_aggregates or ()),
+            )
+            for host in hosts
+        ]
 
 
 @retry
@@ -64,31 +136,49 @@ def give_back(db: Database, claim: Claim, name: str) -> bool:
     """Reserve the host again if no instance went to it; return whether it is reserved.
 
     While a move has no verdict an instance may be on its way there: the host stays
-    taken, and the next attempt has it.
+    taken, and the next attempt has it.  One with instances is in service from now on.
     """
     with db.write() as session:
-        claims.lock_claimed(db, session, claim)
-        undecided = sa.select(Move.id).where(
-            Move.notification_uuid == claim.uuid, Move.status == MoveStatus.ONGOING
-        )
-        if session.scalar(undecided.limit(1)) is not None:
+        _, now = claims.lock_claimed(db, session, claim)
+        use = _use(session, claim, name)
+        if use is Use.UNDECIDED:
             return False
-        used = session.scalar(
-            sa.select(sa.func.count())
-            .select_from(Move)
-            .where(
-                Move.notification_uuid == claim.uuid,
-                Move.dest_host == name,
-                # failed: Nova has not ended that evacuation, the instance may yet arrive
-                Move.status.in_((MoveStatus.SUCCEEDED, MoveStatus.FAILED)),
-            )
-        )
-        session.execute(
-            sa.update(Host)
-            .where(Host.name == name, Host.deleted == 0, Host.taken_by == claim.uuid)
-            .values(reserved=not used, taken_by=None, updated_at=db.now(session))
-            .execution_options(synchronize_session=False)
-        )
-    if not used:
+        values: dict[str, Any] = {
+            "reserved": use is Use.UNUSED,
+            "taken_by": None,
+            "updated_at": now,
+        }
+        _change(session, claim, name, values | (UNTOUCHED if use is Use.USED else {}))
+    if use is Use.UNUSED:
         LOG.info("host %s: reserved again, no instance was evacuated to it", name)
-    return not used
+    return use is Use.UNUSED
+
+
+def _use(session: orm.Session, claim: Claim, name: str) -> Use:
+    moves = session.execute(
+        sa.select(Move.status, Move.dest_host).where(Move.notification_uuid == claim.uuid)
+    ).all()
+    if any(move.status == MoveStatus.ONGOING for move in moves):
+        return Use.UNDECIDED
+    # failed: Nova has not ended that evacuation, the instance may yet arrive
+    arrived = (MoveStatus.SUCCEEDED, MoveStatus.FAILED)
+    used = any(move.dest_host == name and move.status in arrived for move in moves)
+    return Use.USED if used else Use.UNUSED
+
+
+def _lock(db: Database, session: orm.Session, claim: Claim, name: str) -> Host | None:
+    claims.lock_claimed(db, session, claim)
+    return session.scalar(
+        sa.select(Host)
+        .where(Host.name == name, Host.deleted == 0, Host.taken_by == claim.uuid)
+        .with_for_update()
+    )
+
+
+def _change(session: orm.Session, claim: Claim, name: str, values: dict[str, Any]) -> None:
+    session.execute(
+        sa.update(Host)
+        .where(Host.name == name, Host.deleted == 0, Host.taken_by == claim.uuid)
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )

@@ -2,9 +2,12 @@
 """Segments: what stands in for what.
 
 A segment under recovery (a notification of it is new, running, or will be
-tried again) can be neither changed nor deleted, nor can its hosts.
+tried again) can be neither changed nor deleted, nor can its hosts; but it can be
+disabled and enabled at any time.
 """
 
+import datetime
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +16,13 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy import orm
 
-from hacore.db import paging
+from hacore.db import claims, history, paging
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Notification, Segment
 from hacore.errors import Duplicate, InUse, SegmentNotFound
 from hacore.states import LIVE
+
+LOG = logging.getLogger(__name__)
 
 
 @retry
@@ -58,14 +63,22 @@ def list_(db: Database, filters: Mapping[str, Any], page: paging.Page) -> list[S
 def update(db: Database, segment_uuid: str, changes: Mapping[str, Any]) -> Segment:
     """Set the attributes in `changes`.
 
+    Whether it is enabled can always be changed.  Disabled, it begins no recovery; each one that
+    has begun goes on to its end, and has a line in its history that says so.
+
     Raises SegmentNotFound, InUse, or Duplicate if the name is taken.
     """
     try:
         with db.write() as session:
             segment = _lock(session, segment_uuid)
+            if not _only_switches(segment, changes):
+                refuse_in_use(session, segment_uuid, f"Segment {segment_uuid}")
+            now = db.now(session)
+            if segment.enabled and changes.get("enabled") is False:
+                _note_in_recoveries(session, segment, now)
             for name, value in changes.items():
                 setattr(segment, name, value)
-            segment.updated_at = db.now(session)
+            segment.updated_at = now
             session.flush()
             return segment
     except db_exc.DBDuplicateEntry as exc:
@@ -80,6 +93,7 @@ def delete(db: Database, segment_uuid: str) -> Segment:
     """
     with db.write() as session:
         segment = _lock(session, segment_uuid)
+        refuse_in_use(session, segment_uuid, f"Segment {segment_uuid}")
         now = db.now(session)
         session.execute(
             sa.update(Host)
@@ -125,7 +139,6 @@ def _lock(session: orm.Session, segment_uuid: str) -> Segment:
         .with_for_update()
     ).all()
     segment = find(session, segment_uuid, lock=True)
-    refuse_in_use(session, segment_uuid, f"Segment {segment_uuid}")
     # Intake on another node of a Galera cluster does not see the locks, but writes its host too.
     session.execute(
         sa.update(Host)
@@ -134,6 +147,28 @@ def _lock(session: orm.Session, segment_uuid: str) -> Segment:
         .execution_options(synchronize_session=False)
     )
     return segment
+
+
+def _only_switches(segment: Segment, changes: Mapping[str, Any]) -> bool:
+    """Whether nothing but ``enabled`` would differ: some clients send all attributes."""
+    others = (name for name, value in changes.items() if getattr(segment, name) != value)
+    return "enabled" in changes and set(others) <= {"enabled"}
+
+
+def _note_in_recoveries(session: orm.Session, segment: Segment, now: datetime.datetime) -> None:
+    begun = session.execute(
+        sa.select(Notification.uuid, Notification.claim_number)
+        .where(
+            Notification.segment_uuid == segment.uuid,
+            Notification.status.in_(LIVE),
+            Notification.begun.is_(True),
+        )
+        .order_by(Notification.id)
+    ).all()
+    for row in begun:
+        text = claims.goes_on(segment.name)
+        history.add(session, row.uuid, row.claim_number, now, message=text)
+        LOG.info("notification %s: %s", row.uuid, text)
 
 
 def _taken(values: Mapping[str, Any]) -> Duplicate:

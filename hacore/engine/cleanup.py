@@ -6,11 +6,12 @@ that died: instances that are locked, moves without a verdict, a reserved host
 that no instance went to, a living host that is disabled.
 """
 
-from hacore.db import moves, recoveries, reserved
+from hacore.db import moves, recoveries
 from hacore.db.models import Move
 from hacore.engine.context import RecoveryContext
 from hacore.engine.instance_evacuation import GONE, InstanceEvacuator, Verdict
-from hacore.errors import NovaNotFound
+from hacore.engine.reserved import give_back_unused
+from hacore.errors import NovaError, NovaNotFound, TransientNovaError
 from hacore.nova import LATE_S, Service
 from hacore.states import MoveStatus, NotificationType
 
@@ -20,29 +21,64 @@ _OPEN = {
 }
 
 
-def clean_up(context: RecoveryContext) -> None:
-    """Leave nothing half-done.
+def clean_up(context: RecoveryContext) -> list[str]:
+    """Leave nothing half-done; what Nova refuses does not keep the rest from being done.
 
-    Raises NovaError where Nova does not answer: to be called again then.
+    Returns sentences about what was refused.  Raises TransientNovaError where Nova is
+    unavailable: to be called again then.
     """
     claim = context.claim
     if claim.type != NotificationType.COMPUTE_HOST:
-        return
+        return []
     rows = moves.all_of(context.db, claim.uuid)
+    refusals = _end_moves(context, rows) if rows else []
+    refusals += give_back_unused(context)
+    recovered = any(move.status == MoveStatus.SUCCEEDED for move in rows)
+    if not recovered and recoveries.changed_host(context.db, claim):
+        try:
+            service = context.nova.service(claim.host_name)
+            if service is not None and service.up:
+                restore_host(context, service)
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            refusals.append(str(exc))
+    return refusals
+
+
+def _end_moves(context: RecoveryContext, rows: list[Move]) -> list[str]:
+    """Give each open move a verdict, and unlock what is locked; return what was refused."""
     # a lock that comes after the last unlock would stay for good
     calls_s = moves.seconds_since_calls(context.db, rows).values()
     context.outwait(min(calls_s, default=LATE_S))
     evacuator = InstanceEvacuator(context, None, None)
+    refusals = []
     for move in rows:
-        if move.status in _OPEN:
-            evacuator.finish(move, _verdict(context, move), None)
-        elif move.locked:
-            evacuator.unlock(move)
-    give_back_unused(context)
-    if not any(move.status == MoveStatus.SUCCEEDED for move in rows):
-        service = context.nova.service(claim.host_name)
-        if service is not None and service.up:
-            restore_host(context, service)
+        try:
+            if move.status in _OPEN:
+                _end_move(context, evacuator, move)
+            elif move.locked:
+                evacuator.unlock(move)
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            refusals.append(str(exc))
+    return refusals
+
+
+def _end_move(context: RecoveryContext, evacuator: InstanceEvacuator, move: Move) -> None:
+    """Give an open move its verdict, also where Nova refuses to be asked about it."""
+    try:
+        verdict = _verdict(context, move)
+        evacuator.finish(move, verdict, None)
+    except TransientNovaError:
+        raise
+    except NovaError as exc:
+        if not moves.is_open(context.db, move):
+            raise  # it is the unlock that was refused: the lock stays recorded
+        why = f"{_OPEN[MoveStatus(move.status)]} {exc}"
+        moves.end(context.db, context.claim, move, MoveStatus.FAILED, step=None, message=why)
+        raise
 
 
 def restore_host(context: RecoveryContext, service: Service) -> None:
@@ -50,20 +86,9 @@ def restore_host(context: RecoveryContext, service: Service) -> None:
     db, claim = context.db, context.claim
     if recoveries.disabled_service(db, claim):
         context.nova.enable_service(service)
-        recoveries.mark_service_disabled(db, claim, False)
+        recoveries.enabled_again(db, claim)
         context.note(f"Enabled nova-compute on {service.host} again.")
     recoveries.end_maintenance(db, claim)
-
-
-def give_back_unused(context: RecoveryContext) -> None:
-    """Reserve the hosts again that this recovery took, in whichever attempt, and did not use."""
-    taken = reserved.taken(context.db, context.claim)
-    if not taken:
-        return
-    used = {move.dest_host for move in moves.all_of(context.db, context.claim.uuid)}
-    for name in taken:
-        if name not in used:
-            reserved.give_back(context.db, context.claim, name)
 
 
 def _verdict(context: RecoveryContext, move: Move) -> Verdict:

@@ -81,6 +81,7 @@ class Evacuation:
         self._decided: list[tuple[float, Move, Verdict, float]] = []
         self._finishing: list[tuple[Move, Any]] = []  #: with the futures of what finishes them
         self._unlocking: list[Any] = []
+        self._moves: dict[str, Move] = {}  #: of all instances of the host, by uuid
         self._instances: dict[str, Instance] = {}
         self._newest: dict[str, Migration] = {}
         self._unanswered: collections.Counter[int] = collections.Counter()  #: calls, by move id
@@ -130,6 +131,7 @@ class Evacuation:
 
     def _begin(self) -> None:
         rows = moves.all_of(self._context.db, self._context.claim.uuid)
+        self._moves = {row.instance_uuid: row for row in rows}
         closed = (MoveStatus.SUCCEEDED, MoveStatus.IGNORED)
         open_rows = [row for row in rows if row.status not in closed]
         self._total = sum(row.status != MoveStatus.IGNORED for row in rows)
@@ -240,7 +242,7 @@ class Evacuation:
         remaining: frozenset[str] | None = None
         # while others are in flight, a list at every second poll serves the arrivals of both
         if unconfirmed or (self._arrived() and not self._under_way()):
-            remaining = self._nova.uuids_on(self._host)
+            remaining = self._remaining()
         # time in which Nova did not answer is not the instances' time
         now = self._clock.monotonic()
         outage_s = max(0.0, now - asked - self._context.conf.verify_interval)
@@ -262,6 +264,15 @@ class Evacuation:
         """Whether Nova says of some that they are done."""
         return any(flight.arrived for flight in self._flights)
 
+    def _remaining(self) -> frozenset[str]:
+        """Return the uuids of those that are on the host yet."""
+        uuids = self._nova.uuids_on(self._host)
+        known = self._moves.keys() | self._instances.keys()
+        if uuids <= known:
+            return uuids
+        # a list without its filter?  One that shows the hosts is believed, or refused
+        return frozenset(row.uuid for row in self._nova.instances_on(self._host))
+
     def _under_way(self) -> bool:
         """Whether Nova has some that have not ended."""
         return bool(self._starting) or any(
@@ -273,9 +284,9 @@ class Evacuation:
         record = self._record_of(flight.move)
         if flight.call is not None or flight.decided is not None or record is None:
             return
-        if record.status in EVACUATED | NOT_EVACUATED:
+        if record.status in NOT_EVACUATED:
             return
-        if flight.watched or self._is_overdue(flight):
+        if self._is_overdue(flight) or (flight.watched and record.status not in EVACUATED):
             flight.decided = self._evacuator.arrived(flight.move)
 
     def _arrive(self, flight: _Flight) -> None:

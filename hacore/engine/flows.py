@@ -84,21 +84,35 @@ class Flows:
     ) -> linear_flow.Flow:
         """Return a new flow of `kind`, its tasks made for this recovery.
 
-        :param main_retry: runs the main list again and again, as it decides.
+        :param main_retry: runs the main list again and again, as it decides, from the first
+            task on that asks for what it provides: those before find out what is to be done.
         """
         flow = linear_flow.Flow(kind)
         main = linear_flow.Flow(f"{kind}-main", retry=main_retry)
-        used: set[str] = set()
-        for step in self._steps[kind]:
-            task = _make(step, context, novaclient)
-            task.name = _unused(type(task).__name__, used)
-            if step.phase == "main":
+        tasks = self._tasks(kind, context, novaclient)
+        repeated = [task for phase, task in tasks if phase == "main"]
+        given = set(main_retry.provides) if main_retry else set()
+        asking = (task for task in repeated if given & set(task.requires | task.optional))
+        first = next(asking, next(iter(repeated), None))
+        for phase, task in tasks:
+            if phase == "main" and (len(main) or task is first):
                 if not len(main):
                     flow.add(main)
                 main.add(task)
             else:
                 flow.add(task)
         return flow
+
+    def _tasks(
+        self, kind: str, context: Any, novaclient: Any
+    ) -> list[tuple[str, taskflow_task.Task]]:
+        """Make the tasks of a flow; return them with their phases, in order."""
+        made, used = [], set[str]()
+        for step in self._steps[kind]:
+            task = _make(step, context, novaclient)
+            task.name = _unused(type(task).__name__, used)
+            made.append((step.phase, task))
+        return made
 
     # -------------------------------------------------------------- checks
 

@@ -183,7 +183,7 @@ class InstanceEvacuator:
             # busy, or moved: because of a call of ours that seemed lost?
             if self._recorded(move):
                 return
-            if isinstance(exc, NovaBadRequest):
+            if isinstance(exc, NovaBadRequest) or move.state_reset:
                 raise
             # busy with something that the dead host will never finish
             self._reset(move)
@@ -250,7 +250,7 @@ class InstanceEvacuator:
             try:
                 message = message or self._fault(move)
                 if move.state_reset:
-                    message = f"{message} {self._set_back(move)}".strip()
+                    message = f"{message.rstrip('.')}. {self._set_back(move)}".strip()
             except NovaNotFound:  # it was deleted meanwhile: that is what ended the evacuation
                 return GONE
         return dataclasses.replace(verdict, message=message)
@@ -261,7 +261,6 @@ class InstanceEvacuator:
         if self._recorded(move) or instance.vm_state != VmState.ERROR or instance.task_state:
             return ""  # Nova has begun an evacuation: the state is what that left
         if move.vm_state != VmState.ACTIVE:
-            move.state_reset = False
             return (
                 f"The instance was {move.vm_state} and is in ERROR since hacore reset its state; "
                 "Nova cannot set that back."

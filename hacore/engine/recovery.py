@@ -13,19 +13,18 @@ from taskflow import exceptions as taskflow_exc
 from hacore.db import claims, moves, recoveries, since
 from hacore.db.claims import Claim
 from hacore.engine import log_context, outcome
-from hacore.engine.cleanup import clean_up, give_back_unused
+from hacore.engine.cleanup import clean_up
 from hacore.engine.context import EngineContext, RecoveryContext
 from hacore.engine.flows import Flows, tasks_of
 from hacore.engine.lease import Lease
 from hacore.engine.outcome import Outcome
-from hacore.engine.reserved import ReservedHosts
+from hacore.engine.reserved import ReservedHosts, give_back_unused
 from hacore.engine.steps import Steps
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
     Interrupted,
     LeaseLost,
-    NovaError,
     NovaNotFound,
     RecoveryFailed,
     RecoveryIgnored,
@@ -61,6 +60,8 @@ _HOST_FLOWS = {
 }
 #: The name of hacore.tasks.instance.StopInstanceTask in the history.
 _STOP_STEP = "StopInstanceTask"
+#: How many refusals of a clean-up a message repeats.
+_MOST_REFUSALS = 3
 
 
 class Recoverer:
@@ -143,22 +144,15 @@ class Recoverer:
 
     def _cleaned_up(self, context: RecoveryContext, reached: Outcome) -> Outcome:
         """Return `reached` once nothing is left half-done; without Nova, one that is retried."""
-        if reached.status == NotificationStatus.FINISHED:
-            give_back_unused(context)
-            return reached
         if outcome.is_retried(self._conf, context.claim, reached):
             return reached
+        finished = reached.status == NotificationStatus.FINISHED
         try:
-            clean_up(context)
+            refusals = give_back_unused(context) if finished else clean_up(context)
         except TransientNovaError as exc:
             message = f"{reached.message} Cleanup failed: {_sentence(str(exc))}"
             return Outcome(NotificationStatus.ERROR, message, counts=False)
-        except NovaError as exc:
-            if str(exc).partition(" (Request-ID")[0] not in reached.message:
-                return dataclasses.replace(
-                    reached, message=f"{reached.message} {_sentence(str(exc))}"
-                )
-        return reached
+        return dataclasses.replace(reached, message=_with(reached.message, refusals))
 
     # ------------------------------------------------------------ by type
 
@@ -170,8 +164,9 @@ class Recoverer:
         if event != "STOPPED":
             raise RecoveryIgnored(f"No recovery is defined for process event {event}.")
         _ignore_if_started(context, f"Process {name} on {claim.host_name}")
-        recoveries.begin_maintenance(self._db, claim)
         self._run("process", context, {"process_name": name})
+        # also where an operator's own tasks did it all
+        recoveries.begin_maintenance(self._db, claim)
         return Outcome(
             NotificationStatus.FINISHED, f"{name} on {claim.host_name} is disabled in Nova."
         )
@@ -289,6 +284,18 @@ def _was_stopped_since(context: RecoveryContext, instance_uuid: str) -> bool:
 def _sentence(text: str) -> str:
     """Return the text with a full stop: Nova's messages often have none, and more may follow."""
     return text if text.endswith(".") else f"{text}."
+
+
+def _with(message: str, refusals: list[str]) -> str:
+    """Return the message with what Nova refused in the end, each refusal once."""
+    new: dict[str, str] = {}
+    for refusal in refusals:
+        what = refusal.partition(" (Request-ID")[0]
+        if what.rstrip(".") not in message:
+            new.setdefault(what, _sentence(refusal))
+    shown = list(new.values())[:_MOST_REFUSALS]
+    more = [f"{len(new) - len(shown)} more were refused."] if len(new) > len(shown) else []
+    return " ".join([message, *shown, *more])
 
 
 def _facts(claim: Claim) -> Facts:

@@ -29,7 +29,7 @@ from hacore.nova import microversions, responses
 from hacore.nova.responses import Page, Shape
 from hacore.nova.retry import Guard, Retrier, Unguarded
 from hacore.nova.session import Connection, make_session
-from hacore.nova.translation import translated
+from hacore.nova.translation import CLIENT_ERRORS, translated
 from hacore.nova.types import Action, Aggregate, Instance, Migration, Service
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ _SERVICE_ANSWER_S = 3.0
 #: heartbeat of a service is older than the answer ([DEFAULT] report_interval of nova: 10).
 _DATE_ERROR_S = 2.0
 _HEARTBEAT_ERROR_S = 15.0
+
+
+#: Of one list; Nova's pages have up to 1,000 rows.
+_MOST_PAGES = 1000
 
 
 class Nova:
@@ -122,7 +126,7 @@ class Nova:
         """Get a token if there is none that lasts for two minutes; one try."""
         try:
             self._session.get_auth_headers()
-        except ks_exc.ClientException as exc:
+        except CLIENT_ERRORS as exc:
             raise translated(exc, "log in to Keystone") from exc
 
     @property
@@ -134,8 +138,10 @@ class Nova:
         """Nova's clock, cut to seconds; None when its answers have no date."""
 
         def read_date() -> str | None:
-            answer, body = self._client.get("/servers", params={"limit": 1})
-            responses.read(answer, body, responses.anything)
+            answer, body = self._client.request(
+                "/servers", "GET", params={"limit": 1}, raise_exc=False
+            )
+            responses.read(answer, body, responses.uuids_page)
             date: str | None = answer.headers.get("Date")
             return date
 
@@ -159,7 +165,12 @@ class Nova:
         rows = self._retrier.call(
             lambda: self._services_of(host), f"read the compute service of {host}"
         )
-        return next((row for row in rows if row.host == host), None)
+        if len(rows) > 1:
+            raise errors.NovaError(
+                f"Nova has {len(rows)} compute services on hosts named {host}, and hacore cannot "
+                "know which of them has failed; give each host a name of its own."
+            )
+        return rows[0] if rows else None
 
     def disable_service(self, service: Service, reason: str) -> None:
         """Keep the scheduler from placing instances on the host."""
@@ -183,7 +194,7 @@ class Nova:
                 self._send(
                     "PUT",
                     f"/os-services/{service.id}",
-                    responses.anything,
+                    responses.service,
                     body=body,
                     timeout=_SERVICE_ANSWER_S,
                 )
@@ -201,7 +212,7 @@ class Nova:
             lambda: self._send(
                 "PUT",
                 f"/os-services/{service.id}",
-                responses.forced_down,
+                responses.service,
                 body={"forced_down": True},
             ),
             f"force down nova-compute on {service.host}",
@@ -209,7 +220,7 @@ class Nova:
 
     def _services_of(self, host: str) -> list[Service]:
         query = {"host": host, "binary": "nova-compute"}
-        return self._send("GET", "/os-services", responses.services, params=query)
+        return self._send("GET", "/os-services", responses.services_of(host), params=query)
 
     # ---------------------------------------------------------- instances
 
@@ -217,10 +228,18 @@ class Nova:
         """Return all instances of `host`, of all projects."""
         query = {"all_tenants": 1, "host": host}
         what = f"list the instances of {host}"
-        return self._get_pages(what, "/servers/detail", responses.instances_page, query)
+        rows = self._get_pages(what, "/servers/detail", responses.instances_page, query)
+        for row in rows:
+            if row.host != host:
+                raise errors.NovaError(
+                    f"Failed to {what}: Nova ignores the filter by host (instance {row.uuid} of "
+                    f"{row.host} is in the list), so the list is not believed; allow hacore's user "
+                    "os_compute_api:servers:allow_all_filters in Nova's policy."
+                )
+        return rows
 
     def uuids_on(self, host: str) -> frozenset[str]:
-        """Return the uuids of all instances of `host`."""
+        """Return the uuids of all instances of `host`; nothing in them shows that they are its."""
         query = {"all_tenants": 1, "host": host}
         what = f"list the instances of {host}"
         return frozenset(self._get_pages(what, "/servers", responses.uuids_page, query))
@@ -238,7 +257,9 @@ class Nova:
         what = f"read the actions of instance {uuid}"
 
         def read() -> tuple[list[tuple[str, bool, datetime.datetime]], str | None]:
-            answer, body = self._client.get(f"/servers/{uuid}/os-instance-actions")
+            answer, body = self._client.request(
+                f"/servers/{uuid}/os-instance-actions", "GET", raise_exc=False
+            )
             date: str | None = answer.headers.get("Date")
             return responses.read(answer, body, responses.actions), date
 
@@ -341,13 +362,16 @@ class Nova:
         if since is not None and self._client.api_version >= microversions.MIGRATIONS_SINCE:
             query["changes-since"] = since.isoformat()
         what = f"list the evacuations from {host}"
-        return self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+        rows = self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+        _believe(what, all((row.source_host, row.type) == (host, "evacuation") for row in rows))
+        return rows
 
     def migrations_of(self, uuid: str) -> list[Migration]:
         """Return Nova's records of all migrations of an instance, the newest first."""
         query = {"instance_uuid": uuid}
         what = f"list the migrations of instance {uuid}"
         rows = self._get_pages(what, "/os-migrations", responses.migrations_page, query)
+        _believe(what, all(row.instance_uuid == uuid for row in rows))
         return sorted(rows, key=lambda record: record.id, reverse=True)
 
     # --------------------------------------------------------- aggregates
@@ -357,19 +381,34 @@ class Nova:
         return self._get("list the aggregates", "/os-aggregates", responses.aggregates)
 
     def add_to_aggregate(self, aggregate: Aggregate, host: str) -> None:
-        """Add `host` to `aggregate`; a member already is fine."""
+        """Add `host` to `aggregate`; a member already is fine.
+
+        Raises NovaConflict where the host cannot be in it: it is in another availability zone.
+        """
         try:
-            self._retrier.call(
-                lambda: self._send(
-                    "POST",
-                    f"/os-aggregates/{aggregate.id}/action",
-                    responses.aggregate,
-                    body={"add_host": {"host": host}},
-                ),
-                f"add {host} to aggregate {aggregate.name}",
-            )
+            self._change_members(aggregate, "add_host", host, f"add {host} to")
         except errors.NovaConflict:
+            if not self._is_member(aggregate, host):
+                raise
             LOG.info("Host %s is already in aggregate %s", host, aggregate.name)
+
+    def remove_from_aggregate(self, aggregate: Aggregate, host: str) -> None:
+        """Remove `host` from `aggregate`; no member of it is fine."""
+        try:
+            self._change_members(aggregate, "remove_host", host, f"remove {host} from")
+        except errors.NovaNotFound:
+            if self._is_member(aggregate, host):
+                raise
+
+    def _change_members(self, aggregate: Aggregate, action: str, host: str, what: str) -> None:
+        path, body = f"/os-aggregates/{aggregate.id}/action", {action: {"host": host}}
+        self._retrier.call(
+            lambda: self._send("POST", path, responses.aggregate, body=body),
+            f"{what} aggregate {aggregate.name}",
+        )
+
+    def _is_member(self, aggregate: Aggregate, host: str) -> bool:
+        return any(row.id == aggregate.id and host in row.hosts for row in self.aggregates())
 
     # ------------------------------------------------------------ sending
 
@@ -387,14 +426,16 @@ class Nova:
             self._made = self._connection.client(version, self._request_id)
         return self._made
 
-    def _send(self, method: str, path: str, shape: Shape[T], **options: Any) -> T:
-        """Send one request; what comes back is believed if it has the shape."""
+    def _send(
+        self, method: str, path: str, shape: Shape[T], status: int = 200, **options: Any
+    ) -> T:
+        """Send one request; what comes back is believed if it has the status and the shape."""
+        answer, body = self._client.request(path, method, raise_exc=False, **options)
         try:
-            answer, body = self._client.request(path, method, **options)
+            return responses.read(answer, body, shape, status)
         except nova_exc.NotAcceptable:  # an older Nova runs now: negotiate at the next request
             self._connection.microversion = None
             raise
-        return responses.read(answer, body, shape)
 
     def _get(self, what: str, path: str, shape: Shape[T], query: dict[str, Any] | None = None) -> T:
         return self._retrier.call(lambda: self._send("GET", path, shape, params=query), what)
@@ -411,17 +452,22 @@ class Nova:
         def read() -> list[T]:
             rows: list[T] = []
             asked = query
-            while True:
+            for _ in range(_MOST_PAGES):
                 page = self._send("GET", path, shape, params=asked)
                 rows += page.rows
                 if page.next_marker is None:
                     return rows
+                if page.next_marker == asked.get("marker"):
+                    break
                 asked = {**query, "marker": page.next_marker}
+            raise responses.UnexpectedResponse(f"the pages of {path} do not end")
 
         return self._retrier.call(read, what)
 
     def _act(self, uuid: str, body: dict[str, Any], **options: Any) -> None:
-        self._send("POST", f"/servers/{uuid}/action", responses.anything, body=body, **options)
+        status = 200 if "evacuate" in body else 202  # since 2.14 all are without a body
+        path = f"/servers/{uuid}/action"
+        self._send("POST", path, responses.nothing, status, body=body, **options)
 
     def _act_once(self, uuid: str, body: dict[str, Any], about_to_call: Callable[[], None]) -> None:
         """Change an instance; `about_to_call` is called just before each time that this is sent."""
@@ -438,3 +484,11 @@ class Nova:
             if not self._session.invalidate():
                 raise
             send()
+
+
+def _believe(what: str, agrees: bool) -> None:
+    if not agrees:
+        raise errors.NovaError(
+            f"Failed to {what}: Nova's list has others too, so it is not believed; look for what "
+            "answers in Nova's place."
+        )

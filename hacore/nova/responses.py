@@ -1,10 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The one place where Nova's answers are checked before they are believed.
 
-Each method of `hacore.nova.Nova` names the shape that it expects: a function that
-takes the decoded body and returns what the method returns.  `read` checks the status,
-applies the shape, and turns everything else into one error, `UnexpectedResponse`.
-(Statuses from 400 on never come here: novaclient has raised for them.)
+Each method of `hacore.nova.Nova` names the status and the shape that it expects: a
+function that takes the decoded body and returns what the method returns.  `read` checks
+both, and turns everything else into one error, `UnexpectedResponse`: it was not Nova
+that answered (a proxy with its own page), not all of Nova (a cell is down), or not the
+whole answer.  What is refused is believed in the same way: only if it says so in Nova's form.
 """
 
 import dataclasses
@@ -27,13 +28,33 @@ class UnexpectedResponse(Exception):
     """Nova's answer is not what the request is answered with."""
 
 
-def read(response: requests.Response, body: Any, shape: Shape[T]) -> T:
-    """Return what `shape` finds in the answer.  Raises UnexpectedResponse."""
-    if response.status_code >= 300:  # keystoneauth follows those that it may follow
+#: Statuses with which Nova refuses a request, and says why in a JSON object.
+_REFUSED = frozenset({400, 403, 404, 409})
+
+
+def read(response: requests.Response, body: Any, shape: Shape[T], status: int = 200) -> T:
+    """Return what `shape` finds in the answer.
+
+    :param body: decoded; None where it is empty or no JSON.
+    :param status: of the answer to a request that has succeeded.
+
+    Raises UnexpectedResponse, or the exception of novaclient for a request that was refused.
+    """
+    code = response.status_code
+    if code in _REFUSED and not isinstance(body, dict):
+        raise UnexpectedResponse(f"HTTP {code} with {_kind(response)} that is not of Nova's API")
+    if code >= 400:
+        method = response.request.method if response.request is not None else ""
+        raise nova_exc.from_response(response, body, response.url, method)
+    if code >= 300:  # keystoneauth follows those that it may follow
         raise UnexpectedResponse(
-            f"Nova redirected the request (HTTP {response.status_code}); set [nova] "
-            "endpoint_override or correct the service catalog"
+            f"Nova redirected the request (HTTP {code}); set [nova] endpoint_override or correct "
+            "the service catalog"
         )
+    if body is None and response.content.strip():
+        raise UnexpectedResponse(f"unexpected answer from Nova (HTTP {code}): {_kind(response)}")
+    if code != status:
+        raise UnexpectedResponse(f"unexpected answer from Nova: HTTP {code}, expected {status}")
     try:
         return shape(body)
     except (
@@ -44,16 +65,23 @@ def read(response: requests.Response, body: Any, shape: Shape[T]) -> T:
         nova_exc.UnsupportedVersion,
     ) as exc:
         raise UnexpectedResponse(
-            f"unexpected answer from Nova (HTTP {response.status_code}): "
-            f"{type(exc).__name__}: {exc}"
+            f"unexpected answer from Nova (HTTP {code}): {type(exc).__name__}: {exc}"
         ) from exc
+
+
+def _kind(response: requests.Response) -> str:
+    """Name what the body is, for a person who looks for what has answered."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    return f"a body of type {kind or 'unknown'}, {len(response.content)} bytes"
 
 
 # ------------------------------------------------------------------- shapes
 
 
-def anything(_body: Any) -> None:
-    """Nothing of the body is needed."""
+def nothing(body: Any) -> None:
+    """``POST /servers/{id}/action``: accepted, without a body."""
+    if body is not None:
+        raise ValueError("expected no body")
 
 
 def newest_microversion(body: Any) -> api_versions.APIVersion:
@@ -66,10 +94,14 @@ def services(body: Any) -> list[Service]:
     return [_service(row) for row in body["services"]]
 
 
-def forced_down(body: Any) -> None:
-    """``PUT /os-services/{id}`` with forced_down."""
-    if body:
-        _ = body["service"]
+def services_of(host: str) -> Shape[list[Service]]:
+    """``GET /os-services?host=HOST``: those of other hosts, which may be in it, do not count."""
+    return lambda body: [_service(row) for row in body["services"] if row["host"] == host]
+
+
+def service(body: Any) -> None:
+    """``PUT /os-services/{id}``."""
+    _ = body["service"]["host"]
 
 
 def instance(body: Any) -> Instance:
@@ -100,7 +132,7 @@ def aggregates(body: Any) -> list[Aggregate]:
 
 def aggregate(body: Any) -> None:
     """``POST /os-aggregates/{id}/action``."""
-    _ = body["aggregate"]
+    _ = body["aggregate"]["hosts"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,6 +156,7 @@ def _page(key: str, row: Callable[[Any], T], marker: str = "id") -> Shape[Page[T
 
 
 def _instance(row: Any) -> Instance:
+    _refuse_unknown(row, f"instance {row['id']}")
     return Instance(
         uuid=row["id"],
         name=row["name"],
@@ -131,10 +164,10 @@ def _instance(row: Any) -> Instance:
         vm_state=row["OS-EXT-STS:vm_state"],
         task_state=row["OS-EXT-STS:task_state"],
         power_state=row["OS-EXT-STS:power_state"],
-        locked=bool(row.get("locked")),
+        locked=row["locked"],
         lock_reason=row.get("locked_reason"),
-        metadata=row.get("metadata", {}),
-        fault=row.get("fault", {}).get("message"),
+        metadata=dict(row["metadata"]),
+        fault=row["fault"]["message"] if row.get("fault") else None,
     )
 
 
@@ -160,7 +193,14 @@ def _time(text: str) -> datetime.datetime:
     return timeutils.normalize_time(timeutils.parse_isotime(text)).replace(tzinfo=datetime.UTC)
 
 
+def _refuse_unknown(row: Any, what: str) -> None:
+    """Refuse what Nova shows without its cell: it leaves most of it out."""
+    if row["status"] == "UNKNOWN":
+        raise UnexpectedResponse(f"Nova cannot reach the cell of {what} (status UNKNOWN)")
+
+
 def _service(row: Any) -> Service:
+    _refuse_unknown(row, f"compute service {row['host']}")
     return Service(
         id=row["id"],
         host=row["host"],

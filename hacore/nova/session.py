@@ -16,8 +16,9 @@ from oslo_config import cfg
 from requests.adapters import HTTPAdapter
 
 from hacore import errors, metrics
-from hacore.clock import Clock
+from hacore.clock import Clock, SystemClock
 from hacore.nova.retry import CURRENT_GUARD
+from hacore.nova.translation import CLIENT_ERRORS, UnusableTlsFiles
 
 _POOL_SIZE = 64  # connections kept; more than any engine's threads use at a time
 
@@ -54,6 +55,12 @@ class GuardedSession(requests.Session):
         try:
             answer = super().send(request, **kwargs)
             status = str(answer.status_code)
+        except requests.RequestException:  # which is an OSError too
+            raise
+        except OSError as exc:  # requests looks for the files when it connects
+            raise UnusableTlsFiles(
+                f"the files of [nova] cafile, certfile and keyfile cannot be used: {exc}"
+            ) from exc
         finally:
             took_s = self._clock.monotonic() - asked
             call = call_name(request.method, request.url, request.body)
@@ -129,8 +136,10 @@ def check_login(conf: cfg.ConfigOpts, group: str) -> None:
     """
     try:
         auth = loading.load_auth_from_conf_options(conf, group)
-        loading.load_session_from_conf_options(conf, "nova", auth=auth).get_auth_headers()
-    except ks_exc.ClientException as exc:
+        loading.load_session_from_conf_options(
+            conf, "nova", auth=auth, session=GuardedSession(SystemClock())
+        ).get_auth_headers()
+    except CLIENT_ERRORS as exc:
         raise errors.NovaError(f"Failed to log in to Keystone: {errors.first_line(exc)}") from exc
 
 

@@ -8,8 +8,18 @@ from urllib3 import exceptions as urllib3_exc
 from hacore import errors
 from hacore.nova.responses import UnexpectedResponse
 
+
+class UnusableTlsFiles(Exception):
+    """A file with certificates or a key cannot be read; nothing was sent."""
+
+
 #: All that `translated` takes.
-CLIENT_ERRORS = (nova_exc.ClientException, ks_exc.ClientException, UnexpectedResponse)
+CLIENT_ERRORS = (
+    nova_exc.ClientException,
+    ks_exc.ClientException,
+    UnexpectedResponse,
+    UnusableTlsFiles,
+)
 
 _BUSY = frozenset({429})
 _UNAVAILABLE = frozenset({500, 502, 503, 504})
@@ -34,7 +44,10 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
         return errors.TransientNovaError(f"Failed to {what}: {exc}")
     text = f"Failed to {what}: {errors.first_line(exc)}"
     if isinstance(exc, UnexpectedResponse):
-        return errors.NovaError(text)
+        # whoever answered may have passed it on: unavailable, and not known what became of it
+        return errors.NovaOutcomeUnknown(text)
+    if isinstance(exc, UnusableTlsFiles):
+        return errors.TransientNovaError(text)
     if isinstance(exc, nova_exc.ClientException):
         return _of_nova(exc.code, text)
     return _of_keystone(exc, text)

@@ -41,8 +41,9 @@ class DisableComputeServiceTask(ComputeServiceTask):
         service = self.compute_service(host_name)
         options = self.context.conf.host_failure
         if service.enabled:
-            recoveries.mark_service_disabled(self.context.db, self.context.claim, True)
-            self.novaclient.disable_service(service, options.service_disable_reason)
+            reason = options.service_disable_reason
+            recoveries.about_to_disable(self.context.db, self.context.claim, reason)
+            self.novaclient.disable_service(service, reason)
             done = f"Disabled nova-compute on {host_name}"
         else:
             done = f"nova-compute on {host_name} is already disabled"

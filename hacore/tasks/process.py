@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Tasks of the recovery of a failed nova-compute."""
 
+from hacore.db import recoveries
 from hacore.errors import RecoverySkipped
 from hacore.tasks.base import ComputeServiceTask
 
@@ -11,12 +12,18 @@ class DisableComputeNodeTask(ComputeServiceTask):
     """Keep Nova from placing instances on a host whose nova-compute died."""
 
     def execute(self, process_name: str, host_name: str) -> None:
-        """Disable the compute service; one that is disabled already is fine."""
+        """Disable the compute service; one that is disabled already is fine.
+
+        Only now is it known that something is to be done: the host is on maintenance from here.
+        """
         if process_name != _RECOVERED:
             raise RecoverySkipped(f"No recovery is defined for process {process_name}.")
         service = self.compute_service(host_name)
+        db, claim = self.context.db, self.context.claim
+        recoveries.begin_maintenance(db, claim)
         if service.enabled:
             reason = self.context.conf.process_failure.service_disable_reason
+            recoveries.about_to_disable(db, claim, reason)
             self.novaclient.disable_service(service, reason)
             self.update_details(f"Disabled nova-compute on {host_name}.", 1.0)
         else:

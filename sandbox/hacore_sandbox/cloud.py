@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hacore.clock import Clock
 from hacore_sandbox.evacuation import Evacuations
 from hacore_sandbox.lifecycle import Lifecycle
-from hacore_sandbox.model import Host, Server, Service
+from hacore_sandbox.model import Host, Refused, Server, Service
 from hacore_sandbox.settings import Settings
 from hacore_sandbox.state import State
 from hacore_sandbox.timeline import Slots
@@ -85,6 +85,19 @@ class Cloud:
         return self.settings.rpc_timeout_s if toggled and unreachable else 0.0
 
     # -- servers
+
+    def live_migrate(self, server: Server, target: str, status: str) -> None:
+        """Bring a server into the middle of a live migration, which never gets any further.
+
+        With its host it stays there: Nova ends none whose source is dead.
+        """
+        dest = self.state.host(target)
+        if server.host is None or server.host == target:
+            raise Refused(400, "The target host can't be the same one.")
+        record = self.state.add_migration(server, self.state.host(server.host), target)
+        record.migration_type, record.status = "live-migration", status
+        record.dest_node, record.updated = dest.hypervisor_hostname, self.now
+        self.lifecycle.set_state(server, task_state="migrating")
 
     def boot(
         self,

@@ -6,6 +6,7 @@ POST   /control/hosts/{name}/revive
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
 PUT    /control/servers/{id}            {"vm_state", "task_state", "locked", ...}
 POST   /control/servers/{id}/crash
+POST   /control/servers/{id}/live-migrate {"host": "compute2", "status": "running"}
 PUT    /control/faults                  {"slow", "clock_ahead_s", "unavailable", "cells_down",
                                          "evacuations", "calls"}; see sandbox/README.md
 GET    /control/faults        DELETE    /control/faults
@@ -21,7 +22,7 @@ from typing import Any
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.faults import BadFault
 from hacore_sandbox.identity import ACCOUNTS, id_of
-from hacore_sandbox.model import Refused, Server
+from hacore_sandbox.model import LIVE_STATUSES, Refused, Server
 from hacore_sandbox.wire import Answer, Call, Json, Response
 
 
@@ -60,6 +61,7 @@ class Control:
             ("/control/servers", "POST", self.create),
             ("/control/servers/{id}", "PUT", self.set_states),
             ("/control/servers/{id}/crash", "POST", self.crash),
+            ("/control/servers/{id}/live-migrate", "POST", self.live_migrate),
             ("/control/faults", "GET", self.faults),
             ("/control/faults", "PUT", self.set_faults),
             ("/control/faults", "DELETE", self.clear_faults),
@@ -128,6 +130,14 @@ class Control:
 
     def crash(self, call: Call) -> Answer:
         self._cloud.lifecycle.crash(self._cloud.state.server(call.ids["id"]))
+        return Answer(status=204)
+
+    def live_migrate(self, call: Call) -> Answer:
+        body, server = _body(call, "host", "status"), self._cloud.state.server(call.ids["id"])
+        status = body.get("status", "running")
+        if status not in LIVE_STATUSES:
+            raise Refused(400, f"status must be one of {', '.join(LIVE_STATUSES)}")
+        self._cloud.live_migrate(server, str(body.get("host")), status)
         return Answer(status=204)
 
     # -- faults, counters, state

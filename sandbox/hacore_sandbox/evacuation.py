@@ -280,7 +280,8 @@ class Evacuations:
         last = {
             migration.server.uuid: migration
             for migration in self._state.migrations_from[name]
-            if migration.status in ("accepted", "pre-migrating", "done")
+            if migration.migration_type == "evacuation"
+            and migration.status in ("accepted", "pre-migrating", "done")
         }
         for migration in last.values():
             if migration.server.deleted is None:

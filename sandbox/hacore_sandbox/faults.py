@@ -29,6 +29,7 @@ class Rule:
     every: int | None = None
     times: int | None = None
     seen: int = 0
+    struck: int = 0  #: how many calls the fault has applied to
 
     def strikes(self, rng: random.Random) -> bool:
         """Count one matching call; True if the fault applies to it."""
@@ -41,6 +42,7 @@ class Rule:
             return False
         if self.times is not None:
             self.times -= 1
+        self.struck += 1
         return True
 
 
@@ -169,7 +171,7 @@ def _shown(rule: Rule) -> dict[str, Any]:
     shown = {}
     for field in dataclasses.fields(rule):
         value = getattr(rule, field.name)
-        if field.name == "seen" or value is None:
+        if field.name in ("seen", "struck") or value is None:
             continue
         if isinstance(value, re.Pattern):
             value = value.pattern

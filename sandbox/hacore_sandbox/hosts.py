@@ -127,7 +127,8 @@ class Hosts:
             message = f"Invalid input for field/attribute forced_down. Value: {value}."
             raise Refused(400, message)
         if word in _FALSE and any(
-            migration.status == "done" for migration in self._state.migrations_from[service.host]
+            migration.status == "done" and migration.migration_type == "evacuation"
+            for migration in self._state.migrations_from[service.host]
         ):
             raise Refused(
                 400,

@@ -26,6 +26,8 @@ STATUSES: dict[str, tuple[str, dict[str, str]]] = {
     "shelved": ("SHELVED", {}),
     "shelved_offloaded": ("SHELVED_OFFLOADED", {}),
 }
+#: Of the record of a live migration under way, in their order.
+LIVE_STATUSES = ("accepted", "queued", "preparing", "running", "post-migrating")
 #: The power state of each vm_state whose guest runs.
 POWER_OF = {"active": RUNNING, "paused": 3, "rescued": RUNNING, "resized": RUNNING}
 

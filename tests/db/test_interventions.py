@@ -213,7 +213,7 @@ def half_done(db: Database) -> tuple[Notification, dict[str, str]]:
     row = factories.notification(db, host)
     taken = claim(db, lease_s=60)
     recoveries.begin_maintenance(db, taken)
-    recoveries.mark_service_disabled(db, taken, True)
+    recoveries.about_to_disable(db, taken, "It failed.")
     assert reserved.take(db, taken, ()) == spare.name
     plans = [moves.Plan(f"i-{n}", f"vm-{n}", "active", 1, 0) for n in range(1, 5)]
     made = moves.prepare(db, taken, plans)

@@ -52,7 +52,7 @@ def test_every_write_is_refused_once_the_claim_is_taken_over(db: Database, claim
         lambda: recoveries.begin_maintenance(db, claim),
         lambda: recoveries.end_maintenance(db, claim),
         lambda: recoveries.keep_maintenance(db, claim),
-        lambda: recoveries.mark_service_disabled(db, claim, True),
+        lambda: recoveries.about_to_disable(db, claim, "It failed."),
         lambda: reserved.take(db, claim, ()),
         lambda: reserved.give_back(db, claim, "compute2"),
     ]

@@ -3,6 +3,7 @@
 
 import datetime
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -141,9 +142,9 @@ def test_what_differs_is_no_duplicate(db: Database, host: Host) -> None:
     hosts.create(
         db, host.segment_uuid, {"name": "h2", "type": "COMPUTE", "control_attributes": "SSH"}
     )
+    take_in(db, payload={**STOPPED, "event": "STARTED"})
     take_in(db)
     take_in(db, hostname="h2")
-    take_in(db, payload={**STOPPED, "event": "STARTED"})
     take_in(db, payload={"event": "STOPPED"})
     take_in(db, type=NotificationType.PROCESS, payload=PROCESS)
     take_in(db, **vm())
@@ -270,3 +271,30 @@ def test_intake_and_deletion_of_the_host_exclude_each_other(
             reported = pool.submit(report, f"x{number}")
             removed = pool.submit(remove, segment.uuid)
             assert reported.result() != removed.result()
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "counts"),
+    [
+        (NotificationType.COMPUTE_HOST, STOPPED, {**STOPPED, "event": "STARTED"}),
+        (NotificationType.PROCESS, PROCESS, {**PROCESS, "event": "STARTED"}),
+    ],
+)
+def test_what_has_started_in_between_stops_a_second_time(
+    db: Database,
+    host: Host,
+    kind: NotificationType,
+    payload: dict[str, Any],
+    counts: dict[str, Any],
+) -> None:
+    take_in(db, type=kind, payload=payload)
+    if kind is NotificationType.PROCESS:
+        take_in(db, type=kind, payload={**counts, "process_name": "libvirtd"})
+    with pytest.raises(Duplicate):
+        take_in(db, type=kind, payload=payload)
+    time.sleep(0.005)  # SQLite's clock has milliseconds
+    take_in(db, type=kind, payload=counts)
+    time.sleep(0.005)
+    take_in(db, type=kind, payload=payload)
+    with pytest.raises(Duplicate):  # and of this one it is one again
+        take_in(db, type=kind, payload=payload)

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The version that runs goes on while a later one has added to its schema."""
 
+import datetime
 import pathlib
 
 import pytest
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 
 from hacore.db import hosts, schema, segments
 from hacore.db.engine import Database
-from hacore.db.models import Service
+from hacore.db.models import Host, Notification, Service
 from hacore.db.schema import OURS, History
 from hacore.errors import ConfigError
 from tests import factories, later_version
@@ -112,3 +113,105 @@ def test_revisions_are_named_after_their_number_and_what_they_need() -> None:
     assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
     assert needs == sorted(needs)
     assert all(need <= number for need, number in zip(needs, numbers, strict=True))
+
+
+def test_0003_fills_in_what_recoveries_of_before_have_done(empty_db: Database) -> None:
+    db = empty_db
+    schema.sync(db, History(OURS.folder, OURS.revisions[:2]))
+    with db.write() as session:
+        _write_rows_of_0002(session.connection())
+    schema.sync(db)
+    with db.read() as session:
+        facts = session.execute(
+            sa.select(Host.name, Host.disabled_by, Host.disabled_at, Host.disabled_reason)
+            .where(Host.deleted == 0)
+            .order_by(Host.id)
+        ).all()
+        begun = session.execute(sa.select(Notification.uuid, Notification.begun)).all()
+    later = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    assert [tuple(row) for row in facts] == [
+        ("died", "n-again", later, None),
+        ("lives", None, None, None),
+        ("nova-compute-died", "n-process", later, None),
+        ("off-maintenance", None, None, None),
+        ("sshd-died", None, None, None),
+        ("nothing", None, None, None),
+    ]
+    assert {uuid for uuid, had_begun in begun if not had_begun} == {"n-new"}
+
+
+def _write_rows_of_0002(connection: sa.Connection) -> None:
+    tables = sa.MetaData()
+    tables.reflect(connection, only=("segments", "hosts", "notifications"))
+    at, later = datetime.datetime(2026, 1, 1), datetime.datetime(2026, 1, 2)  # noqa: DTZ001
+    segment = {"recovery_method": "auto", "service_type": "compute", "enabled": True, "deleted": 0}
+    connection.execute(
+        tables.tables["segments"].insert(), {"uuid": "s", "name": "s", "created_at": at, **segment}
+    )
+    names = ("died", "lives", "nova-compute-died", "off-maintenance", "sshd-died", "nothing")
+    maintenance_by = {
+        "died": "n-again",
+        "nova-compute-died": "n-process",
+        "sshd-died": "n-sshd",
+    }
+    deleted = dict.fromkeys(names, 0) | {"deregistered": 7}
+    connection.execute(
+        tables.tables["hosts"].insert(),
+        [
+            {
+                "uuid": f"h-{name}",
+                "name": name,
+                "type": "COMPUTE",
+                "control_attributes": "SSH",
+                "reserved": False,
+                "on_maintenance": name in maintenance_by,
+                "maintenance_by": maintenance_by.get(name),
+                "segment_uuid": "s",
+                "deleted": number,
+                "created_at": at,
+            }
+            for name, number in deleted.items()
+        ],
+    )
+    nova_compute, sshd = ({"process_name": name} for name in ("nova-compute", "sshd"))
+    rows = [
+        ("n-first", "COMPUTE_HOST", "died", "finished", True, {}),
+        ("n-again", "COMPUTE_HOST", "died", "finished", True, {}),
+        ("n-lives", "COMPUTE_HOST", "lives", "failed", False, {}),
+        ("n-process", "PROCESS", "nova-compute-died", "finished", False, nova_compute),
+        ("n-off", "PROCESS", "off-maintenance", "finished", False, nova_compute),
+        ("n-sshd", "PROCESS", "sshd-died", "finished", False, sshd),
+        ("n-deregistered", "COMPUTE_HOST", "deregistered", "finished", True, {}),
+        ("n-new", "COMPUTE_HOST", "nothing", "new", False, {}),
+    ]
+    payload = sa.table(
+        "notifications",
+        *(
+            sa.column(column.name, sa.JSON if column.name == "payload" else column.type)
+            for column in tables.tables["notifications"].columns
+        ),
+    )
+    connection.execute(
+        payload.insert(),
+        [
+            {
+                "uuid": uuid,
+                "type": kind,
+                "status": status,
+                "generated_time": at,
+                "payload": values,
+                "source_host_uuid": f"h-{host}",
+                "segment_uuid": "s",
+                "subject": host,
+                "attempt": 0 if status == "new" else 1,
+                "failures": 0,
+                "failed_attempt": 0,
+                "disabled_service": disabled,
+                "set_maintenance": False,
+                "took_reserved": False,
+                "created_at": at,
+                "updated_at": at if uuid == "n-first" else later,
+            }
+            for uuid, kind, host, status, disabled, values in rows
+        ],
+    )

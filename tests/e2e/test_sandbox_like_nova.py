@@ -8,7 +8,6 @@ Where they differ, the real one is right.  The real one is ministack
 
 import contextlib
 import datetime
-import email.utils
 import os
 import pathlib
 import re
@@ -374,12 +373,16 @@ def test_instance_actions(cloud: Cloud, nova: Any) -> None:
     assert names == ["resetState", "reboot", "start", "stop", "unlock", "lock", "create"]
     assert [each.message for each in known] == [None] * 7
     assert all(each.user_id and each.request_id.startswith("req-") for each in known)
-    answer, _ = nova.client.get(f"/servers/{server}/os-instance-actions")
-    date = email.utils.parsedate_to_datetime(answer.headers["Date"])
-    started = datetime.datetime.fromisoformat(known[0].start_time).replace(tzinfo=datetime.UTC)
-    assert -2 <= (date - started).total_seconds() < 60
+    # by the same clock as the heartbeats; what serves a real Nova may write no Date
+    heartbeat = max(each.updated_at for each in nova.services.list(binary="nova-compute"))
+    age = _time(heartbeat) - _time(known[0].start_time)
+    assert -15 <= age.total_seconds() < 60
     nova.servers.delete(server)
     _refused(404, lambda: nova.instance_action.list(NOBODY))
+
+
+def _time(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text)
 
 
 def test_aggregates(nova: Any) -> None:

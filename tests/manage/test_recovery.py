@@ -157,7 +157,7 @@ def test_retry_in_one_sentence_each(operator: Operator, db: Database) -> None:
 def test_abandon_lists_what_must_be_cleaned_up(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     taken = claim(db)
-    recoveries.mark_service_disabled(db, taken, True)
+    recoveries.about_to_disable(db, taken, "It failed.")
     (move,) = moves.prepare(db, taken, [moves.Plan("i-1", "vm-1", "active", 1, 0)])
     move.locked = True
     moves.begin(db, taken, move)

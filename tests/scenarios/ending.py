@@ -66,7 +66,8 @@ def _server(stage: Stage, server: Server) -> str:
         parts.append("its guest is dead")
     if server.locked_by:
         parts.append(f"LOCKED by {server.locked_by} ({server.locked_reason})")
-    count = len(stage.cloud.state.migrations_of[server.uuid])
+    records = stage.cloud.state.migrations_of[server.uuid]
+    count = sum(record.migration_type == "evacuation" for record in records)
     if count:
         parts.append(f"evacuated {count} times" if count > 1 else "evacuated once")
     return ", ".join(parts)

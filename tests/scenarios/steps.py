@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hacore.api import recovery_details
-from hacore.db import hosts, notifications, segments
+from hacore.db import hosts, interventions, notifications, segments
 from hacore.errors import HacoreError
 from hacore.states import NotificationType
 from tests.scenarios.moments import Step
@@ -126,6 +126,11 @@ class Director:
         cloud = self._stage.cloud
         cloud.advance()
         cloud.evacuations.request(cloud.state.servers[self._uuid(name)], target)
+
+    def live_migrate(self, name: str, host: str, status: str) -> None:
+        self._tell(f"{name} is being migrated to {host}; the record is {status}")
+        path = f"/servers/{self._uuid(name)}/live-migrate"
+        self._stage.control("POST", path, {"host": host, "status": status})
 
     def enable(self, host: str) -> None:
         self._tell(f"an operator enables {host} in Nova")
@@ -282,6 +287,24 @@ class Director:
 
         self._ask(read, f"a person reads {name}")
 
+    def confirm_gone(self, name: str) -> None:
+        def confirm() -> None:
+            (uuid,) = self._stage.database.failed_moves(self._uuid(name))
+            interventions.confirm_gone(self._stage.db, uuid, "an operator", 86400.0)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator confirms that {name} is gone"
+        self._ask(confirm, what)
+
+    def retry(self, name: str) -> None:
+        def retried() -> None:
+            uuid = self.notifications[name]
+            interventions.try_again(self._stage.db, uuid, "an operator", 86400.0)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator retries {name}"
+        self._ask(retried, what)
+
     def _ask(self, call: Callable[[], None], what: str) -> None:
         def ask() -> None:
             try:
@@ -317,7 +340,10 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"delete (\S+)", Director.delete),
     (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),
     (r"(\S+) is enabled in Nova", Director.enable),
+    (r"(\S+) is confirmed gone", Director.confirm_gone),
+    (r"(\S+) is retried by an operator", Director.retry),
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
+    (r"(\S+) is being migrated to (\S+) \((\S+)\)", Director.live_migrate),
     (r"(\S+) has room for (\d+)", Director.capacity),
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
     (r"the cell of (\S+) is away for ([\d.]+) s", Director.cell_away),

@@ -92,7 +92,8 @@ class NovaDoor(SandboxAdapter):
         ((action, values),) = body.items()
         if kind == "os-aggregates":
             name = self._cloud.state.aggregates[int(which)].name
-            return f"add {values['host']} to aggregate {name}"
+            verb, where = ("add", "to") if action == "add_host" else ("remove", "from")
+            return f"{verb} {values['host']} {where} aggregate {name}"
         return self._log.named(_of_server(which, action, values or {}))
 
 
@@ -175,6 +176,14 @@ class DatabaseDoor:
         )
         return bool(live.fetchone()[0] == 0)
 
+    def failed_moves(self, instance_uuid: str) -> list[str]:
+        """Return the uuids of the moves of an instance that have failed."""
+        rows = self._own.execute(
+            "SELECT uuid FROM vmoves WHERE instance_uuid = ? AND status = 'failed'",
+            (instance_uuid,),
+        )
+        return [uuid for (uuid,) in rows]
+
     # -------------------------------------------------------------- calls
 
     def _execute(self, _cursor: Any, statement: str, *_more: Any) -> None:
@@ -222,11 +231,12 @@ class DatabaseDoor:
         for name, on_maintenance, by, reserved, taken_by in hosts:
             yield name, self._log.named(host_marks(on_maintenance, by, reserved, taken_by))
         moves = self._own.execute(
-            "SELECT notification_uuid, instance_name, status, locked FROM vmoves ORDER BY id"
+            "SELECT uuid, notification_uuid, instance_name, status, locked FROM vmoves ORDER BY id"
         )
-        for notification, instance, status, locked in moves:
+        for uuid, notification, instance, status, locked in moves:
             lock = ", the lock is ours" if locked else ""
-            yield f"{self._log.named(notification)}/{instance}", f"{status}{lock}"
+            name = self._log.names[uuid] = f"{self._log.named(notification)}/{instance}"
+            yield name, f"{status}{lock}"
 
     def _story(self) -> Iterator[tuple[str, str | None]]:
         """New lines of recoveries' stories, and the message in each."""

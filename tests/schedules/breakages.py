@@ -88,7 +88,7 @@ BREAKAGES = (
     ),
     Breakage(
         "what is given up is not cleaned up",
-        (("            clean_up(context)\n", "            pass\n"),),
+        (("if finished else clean_up(context)", "if finished else []"),),
         3,
     ),
     Breakage(

@@ -6,6 +6,7 @@ here asks hacore.  What must hold at the end is in `verdict`.
 """
 
 import dataclasses
+import datetime
 import json
 import re
 from typing import Any
@@ -16,12 +17,15 @@ from hacore.states import NotificationStatus as Status
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
-from tests.simulation import _Actor
+from tests.simulation import START, _Actor
 
 _ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
 _UNDER_WAY = ("accepted", "pre-migrating")
+_LIVE, _GUEST_MAY_HAVE_LEFT = "live-migration", ("running", "post-migrating")
 _SUCCEEDED = ("done", "completed")
 #: Our lock: made with a reason, or, before 2.73, by the only administrator who makes them.
+#: A restart that began so soon after an alarm came in may be older than what it tells of.
+_ALARM_FIRST_S = 3.5
 _TOUCHING = ("lock", "evacuate", "os-resetState")
 
 
@@ -54,11 +58,23 @@ class Checks:
         #: What each instance was like when its host died last: when, vm_state, power_state.
         self.before: dict[str, tuple[float, str, int]] = {}
         self.takeovers = 0
+        #: When hacore last asked to reset the state of an instance to error, for its host.
+        self.reset_at: dict[str, float] = {}
+        #: Reserved hosts that belonged to a recovery once.
+        self.ever_taken: set[str] = set()
+        #: Notifications with the instances that were stopped for them.
+        self._stopped_for: set[tuple[str, str]] = set()
+        #: When each engine last read a server, or a list of them.
+        self._looked_at: dict[str, float] = {}
         #: When the host of each notification had died, as it came in.
         self._failed_at: dict[str, float] = {}
         self._records = 0
         #: The evacuate calls that were sent, by instance.
         self._evacuations: dict[str, list[Sent]] = {}
+
+    def evacuate_calls(self, instance: str) -> list[Sent]:
+        """The evacuate calls of an instance that were sent, by whomever."""
+        return self._evacuations.get(instance, [])
 
     def broken(self, promise: str) -> None:
         """A promise does not hold."""
@@ -146,12 +162,28 @@ class Checks:
                 other["uuid"] != new["uuid"]
                 and other["status"] in LIVE
                 and other["subject"] == new["subject"]
+                and other["source_host_uuid"] == new["source_host_uuid"]
                 and json.loads(other["payload"]) == json.loads(new["payload"])
                 and _age_s(other, new) <= 180
+                and not self._started_between(other, new)
             ):
                 self.broken(
                     f"notification {new['uuid']} was accepted beside its twin {other['uuid']}"
                 )
+
+    def _started_between(self, first: dict[str, Any], second: dict[str, Any]) -> bool:
+        """Whether what both say has stopped was reported as started in between."""
+        process = json.loads(first["payload"]).get("process_name")
+        for row in self.rows["notifications"].values():
+            payload = json.loads(row["payload"])
+            if (
+                row["subject"] == first["subject"]
+                and first["created_at"] < row["created_at"] <= second["created_at"]
+                and payload.get("event") == "STARTED"
+                and payload.get("process_name") == process
+            ):
+                return True
+        return False
 
     def _claimed(self, actor: _Actor | None, old: dict[str, Any], new: dict[str, Any]) -> None:
         now, name = self._now_text(), new["uuid"]
@@ -214,6 +246,8 @@ class Checks:
             self.broken(f"reserved host {new['name']} was taken away from {old['taken_by']}")
         if old["taken_by"] and not new["taken_by"] and new["reserved"]:
             self._given_back(old["taken_by"], new["name"])
+        if new["taken_by"]:
+            self.ever_taken.add(new["name"])
         if new["taken_by"] == claim[0] != old["taken_by"] and not old["reserved"]:
             self.broken(f"host {new['name']} was taken and was not reserved")
 
@@ -233,15 +267,18 @@ class Checks:
     def _move(self, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
         if old is not None and old["vm_state"] != new["vm_state"]:
             self.broken(f"the state before the failure of {new['instance_uuid']} was overwritten")
+        if old is None:
+            self._concerned(new["notification_uuid"], new["instance_uuid"], "the plan")
         if old is None or old["status"] == new["status"]:
             return
+        self._is_gone(new)
         if old["status"] in ("succeeded", "ignored"):
             self.broken(
                 f"the move of {new['instance_uuid']} went from {old['status']} to {new['status']}"
             )
         if new["status"] == "failed" and not new["message"]:
             self.broken(f"the move of {new['instance_uuid']} failed for no reason")
-        if "Timeout" in (new["message"] or "") and not any(
+        if "Timed out" in (new["message"] or "") and not any(
             # or the recovery before has begun one, and this one waits for it
             record.created >= self._failed_at[new["notification_uuid"]]
             or record.status in _UNDER_WAY
@@ -253,6 +290,14 @@ class Checks:
             server = self._cloud.state.servers.get(new["instance_uuid"])
             if server is not None and server.host == new["source_host"]:
                 self.broken(f"{server.name} is said to have moved and is on {server.host}")
+
+    def _is_gone(self, move: dict[str, Any]) -> None:
+        """What is ignored because it no longer exists does not."""
+        if move["status"] != "ignored" or "no longer exists" not in (move["message"] or ""):
+            return
+        self._cloud.advance()
+        if move["instance_uuid"] in self._cloud.state.servers:
+            self.broken(f"{move['instance_uuid']} exists, and is said not to")
 
     def _ended(self, row: dict[str, Any]) -> None:
         """A notification came to its end: its sentence must be true now."""
@@ -289,6 +334,17 @@ class Checks:
             self.broken(f"notification {row['uuid']} says {message!r} of {done}/{len(moves)} moves")
         if any(move["status"] == "failed" for move in moves):
             self.broken(f"notification {row['uuid']} is finished with failed moves")
+        host = self._host_of(row)
+        if host not in self.died_at or self.died_at[host] != self._failed_at[row["uuid"]]:
+            return  # it lived, or has failed once more since
+        self._cloud.advance()
+        known = {move["instance_uuid"] for move in moves}
+        for server in self._cloud.state.on_host[host].values():
+            if server.uuid not in known and not self._cloud.state.host(host).service.alive:
+                self.broken(
+                    f"{row['uuid']} is finished ({message}), and does not know {server.name}, "
+                    f"which is on dead {host}"
+                )
 
     # --------------------------------------------------------------- calls
 
@@ -300,6 +356,8 @@ class Checks:
         claim = getattr(actor, "claim", None)
         if claim is None or "/compute" not in request.url:
             return None
+        if request.method == "GET" and "/servers" in request.url and actor is not None:
+            self._looked_at[actor.group] = self._clock.monotonic()
         row = self.rows["notifications"][claim[0]]
         assert actor is not None
         if (row["owner"], row["attempt"]) != (actor.group, claim[1]):
@@ -360,11 +418,61 @@ class Checks:
                 f"arrives when {row['uuid']} is {row['status']}"
             )
 
+    def _host_of(self, row: dict[str, Any]) -> str:
+        """The name of the host that a notification is about."""
+        return str(self.rows["hosts"][row["source_host_uuid"]]["name"])
+
+    def _concerned(self, notification: str, instance: str, what: str) -> None:
+        """The instance is on the failed host of a recovery, or left it through an evacuation."""
+        row, server = (
+            self.rows["notifications"][notification],
+            self._cloud.state.servers.get(instance),
+        )
+        failed = self._host_of(row)
+        if server is None or server.host == failed:
+            return
+        since = self._failed_at[notification]
+        records = self._cloud.state.migrations_of[instance]
+        if not any(each.source_compute == failed and each.created >= since for each in records):
+            self.broken(
+                f"{what} of {notification}, which is about {failed}, concerns {server.name} on "
+                f"{server.host}"
+            )
+
+    def _alarmed(self, actor: str, row: dict[str, Any], instance: str, action: str) -> None:
+        """An alarm stops no instance that was well when it was looked at, nor one elsewhere."""
+        server = self._cloud.state.servers.get(instance)
+        if server is None:
+            return
+        looked_at = self._looked_at.get(actor, 0.0)
+        mine = (row["uuid"], instance) in self._stopped_for
+        if action == "os-stop":
+            self._stopped_for.add((row["uuid"], instance))
+        if server.host != self._host_of(row):
+            if server.updated < looked_at and not mine:
+                self.broken(
+                    f"{action} of {server.name} on {server.host} for {row['uuid']}, an alarm of "
+                    f"{self._host_of(row)}"
+                )
+            return
+        if action != "os-stop":
+            return
+        came_in = self._seconds(row["created_at"]) + _ALARM_FIRST_S
+        restarted = any(
+            each.started > came_in and each.name in ("reboot", "start")
+            for each in self._cloud.state.actions.of(instance)
+        )
+        well = server.guest_up and server.vm_state == "active" and server.task_state is None
+        if well and restarted and server.updated < looked_at:
+            self.broken(f"{server.name}, restarted since {row['uuid']} came in, is stopped")
+
     def _acts(self, row: dict[str, Any], instance: str, action: str, values: Any) -> None:
         if action in ("lock", "unlock") and instance in self.owned_locks:
             self.broken(f"{action} of instance {instance}, which somebody else has locked")
         if row["type"] != "COMPUTE_HOST":
+            self._alarmed(row["owner"], row, instance, action)
             return
+        self._concerned(row["uuid"], instance, action)
         move = next(
             (
                 move
@@ -380,6 +488,8 @@ class Checks:
             self.broken(f"instance {instance} is locked before that is written down")
         if action == "evacuate":
             self._evacuates(row, move, values)
+        if action == "os-resetState" and values == {"state": "error"}:
+            self.reset_at[instance] = self._cloud.now
         source = self._cloud.state.hosts.get(move["source_host"])
         lives = source is not None and source.name not in self.died_at
         if action in _TOUCHING and lives and not source.service.forced_down:
@@ -388,6 +498,11 @@ class Checks:
     def _evacuates(self, row: dict[str, Any], move: dict[str, Any], values: Any) -> None:
         if move["status"] != "ongoing":
             self.broken(f"{move['instance_uuid']} is evacuated with its move {move['status']}")
+        for record in self._cloud.state.migrations_of[move["instance_uuid"]]:
+            if record.migration_type == _LIVE and record.status in _GUEST_MAY_HAVE_LEFT:
+                self.broken(
+                    f"{record.server.name} is evacuated, and may run on {record.dest_compute}"
+                )
         target = (values or {}).get("host")
         if target is not None:
             host = next(h for h in self.rows["hosts"].values() if h["name"] == target)
@@ -405,11 +520,13 @@ class Checks:
             for sent in self._evacuations.get(new.server.uuid, ()):
                 sent.known = True  # which of them it was does not matter: it is watched now
             for old in self._cloud.state.migrations_of[new.server.uuid]:
-                if old is not new:
+                if old is not new and old.migration_type != _LIVE:
                     self._second(new.server, old, new)
 
     def _second(self, server: Server, old: Migration, new: Migration) -> None:
-        if old.status in _UNDER_WAY:
+        # Nova works on the record of a live migration where there was one: ours stays as it was
+        left = old.source_compute != new.source_compute
+        if old.status in _UNDER_WAY and not left:
             self.broken(
                 f"{server.name} is evacuated (record {new.id}), and record {old.id} is {old.status}"
             )
@@ -426,12 +543,15 @@ class Checks:
 
     # ---------------------------------------------------------------- time
 
+    def _seconds(self, text: str) -> float:
+        """A time of the database, in seconds of the simulated world."""
+        at = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+        return (at - START).total_seconds()
+
     def _now_text(self) -> str:
         return self._clock.now().strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _age_s(old: dict[str, Any], new: dict[str, Any]) -> float:
-    import datetime
-
     begun, now = (datetime.datetime.fromisoformat(row["created_at"]) for row in (old, new))
     return (now - begun).total_seconds()

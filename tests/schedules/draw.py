@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from hacore.nova import LATE_S
+from tests.schedules import draw_answers
 from tests.schedules.plans import Ambush, Crash, EnginePlan, Happening, HostPlan, InstancePlan, Plan
 
 #: vm_state and task_state of an instance, and the power state where it is not the usual one.
@@ -29,7 +30,6 @@ _LOCKS = ((8, None), (1, "owner"), (1, "admin"))
 _METHODS = ("auto", "auto", "auto", "reserved_host", "auto_priority", "rh_priority")
 
 HOST_DOWN = {"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}
-VM_DOWN = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 PROCESS_DOWN = {"event": "STOPPED", "process_name": "nova-compute"}
 
 
@@ -76,6 +76,9 @@ class _Draw:
         if self._one_in(25):
             self._at(self._moment(60), "segment_disabled", number=0)
         engines = self._engines(len(instances))
+        more, last = draw_answers.drawn(self._seed, hosts, instances, self._happenings)
+        self._happenings += more
+        self._last = max(self._last, last)
         return Plan(
             seed=self._seed,
             options=options,
@@ -247,7 +250,7 @@ class _Draw:
 
     def _crashed(self, moment: float, instance: InstancePlan) -> None:
         self._at(moment, "guest_dies", instance=instance.name)
-        payload = {**VM_DOWN, "instance": instance.name}
+        payload = {**draw_answers.VM_DOWN, "instance": instance.name}
         self._notify(moment + self._moment(5), "VM", instance.host, payload)
         if self._one_in(3):
             self._notify(moment + self._moment(20), "VM", instance.host, payload)
@@ -372,7 +375,8 @@ def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
         Ambush("lost call", 1 if lost == "os-stop" else pick((1, 1, 2, 3)), lost,
                pick(("late", "late", "at once", "never")), late_s, soon_s),
     )  # fmt: skip
-    return tuple(ambush for ambush in all_kinds if chance.randrange(8) == 0)
+    drawn = [ambush for ambush in all_kinds if chance.randrange(8) == 0]
+    return (*drawn, *draw_answers.cell_ambush(seed))
 
 
 def _only_two(hosts: tuple[HostPlan, ...]) -> tuple[HostPlan, ...]:

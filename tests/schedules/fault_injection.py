@@ -11,7 +11,8 @@ from hacore.db.models import Host, Segment
 from hacore.db.notifications import Report
 from hacore.errors import Conflict, DatabaseUnavailable
 from hacore.states import NotificationType
-from hacore_sandbox.model import Server
+from hacore_sandbox.faults import CallFault
+from hacore_sandbox.model import Caller, Refused, Server
 from tests.schedules.actors import Actors
 from tests.schedules.engines import WatchedWorld
 from tests.schedules.plans import Happening, Plan
@@ -47,7 +48,7 @@ class FaultInjection:
         self._checks = doors.checks
         self._servers = servers
         self._tell = tell
-        self._rules: list[dict[str, Any]] = []
+        self._watched: list[tuple[str, CallFault]] = []
         self.kinds: set[str] = set()
         self.to_come = len(plan.happenings)
 
@@ -56,6 +57,10 @@ class FaultInjection:
         self._tell("world", str(happening))
         self._cloud.advance()
         getattr(self, f"_{happening.what}")(**happening.facts)
+
+    def note_what_struck(self) -> None:
+        """Add to `kinds` those faults of answers that at least one call met."""
+        self.kinds |= {f"answers: {kind}" for kind, rule in self._watched if rule.struck}
 
     def _for_a_while(self, kind: str, seconds: float, end: Callable[[], None]) -> None:
         self.kinds.add(kind)
@@ -80,6 +85,31 @@ class FaultInjection:
         self.kinds.add("guest dies")
         self._cloud.lifecycle.crash(self._servers[instance])
 
+    def _live_migrates(self, instance: str, host: str, status: str) -> None:
+        """A live migration is under way, and stays so for good where its host dies."""
+        self._cloud.live_migrate(self._servers[instance], host, status)
+        self.kinds.add(f"live migration {status}")
+
+    def _owner_reboots(self, instance: str) -> None:
+        """The owner of an instance is faster than hacore, or slower; Nova may refuse."""
+        server = self._servers[instance]
+        owner = Caller(server.user_id, "demo", server.project_id, "demo", ("member",))
+        if server.deleted is not None:
+            return
+        try:
+            self._cloud.lifecycle.reboot(server, owner, hard=True)
+        except Refused as exc:
+            self._tell("world", str(exc))
+        else:
+            self._cloud.state.actions.record(
+                server,
+                "reboot",
+                self._cloud.now,
+                request_id="req-0000b007-0000-4000-9000-000000000000",
+                user_id=owner.user_id,
+                project_id=owner.project_id,
+            )
+
     def _delete(self, instance: str) -> None:
         self.kinds.add("instance deleted")
         self._cloud.state.remove_server(self._servers[instance])
@@ -90,17 +120,36 @@ class FaultInjection:
 
     def _calls_go_wrong(self, rule: dict[str, Any], seconds: float) -> None:
         kind = next(str(rule[key]) for key in ("status", "drop", "delay_s") if key in rule)
-        self._rules.append(rule)
-        self._put_rules()
+        fault = self._add_rule(rule)
+        self._for_a_while(f"calls: {kind}", seconds, lambda: self._cloud.faults.calls.remove(fault))
 
-        def end() -> None:
-            self._rules.remove(rule)
-            self._put_rules()
+    def _add_rule(self, rule: dict[str, Any]) -> CallFault:
+        """Put a rule behind those that there are."""
+        faults, before = self._cloud.faults, self._cloud.faults.calls
+        faults.put({"calls": [rule]}, self._cloud.now)
+        (added,) = faults.calls
+        faults.calls = [*before, added]
+        return added
 
-        self._for_a_while(f"calls: {kind}", seconds, end)
+    def _answers_go_wrong(
+        self, rule: dict[str, Any], seconds: float | None, kind: str, instance: str = ""
+    ) -> None:
+        """As `_calls_go_wrong`; without `seconds` for ever, and perhaps for one instance only."""
+        if instance:
+            rule = {**rule, "servers": [self._servers[instance].uuid]}
+        fault = self._add_rule(rule)
+        self._watched.append((kind, fault))
+        if seconds is not None:
+            self._clock.at(
+                self._clock.monotonic() + seconds, lambda: self._cloud.faults.calls.remove(fault)
+            )
 
-    def _put_rules(self) -> None:
-        self._cloud.faults.put({"calls": self._rules}, self._cloud.now)
+    def _cell_down(self, hosts: list[str], seconds: float) -> None:
+        self.kinds.add("answers: a cell is UNKNOWN")
+        self._cloud.faults.put({"cells_down": dict.fromkeys(hosts, seconds)}, self._cloud.now)
+
+    def _note(self, kind: str) -> None:
+        self.kinds.add(kind)
 
     def _calls_are_late(self, ratio: float, by_s: float, seconds: float) -> None:
         self._doors.late_calls = ratio, by_s

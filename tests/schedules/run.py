@@ -193,6 +193,7 @@ class _Run:
             logger.setLevel(level)
             self._clock.close()
         state = self._cloud.state
+        self._events.note_what_struck()
         return Result(
             seed=self._plan.seed,
             violations=[self._named(text) for text in self._checks.violations],

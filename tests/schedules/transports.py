@@ -254,6 +254,11 @@ class WatchedRest:
         checks.after_call()
         return answer
 
+    def lose_cells(self, seconds: float) -> None:
+        """Let Nova lose the database of the cell of all hosts for a while."""
+        cloud = self._rest._cloud
+        cloud.faults.put({"cells_down": dict.fromkeys(cloud.state.hosts, seconds)}, cloud.now)
+
     def revoke_tokens(self) -> None:
         """Let Nova refuse the tokens that there are."""
         self._rest._identity.tokens.clear()
@@ -283,16 +288,29 @@ class Wire(SandboxAdapter):
                 self._ambush(request, sent)
         else:
             frozen = self._frozen("asking")
+        listed = doors.ambushed("cell", "") if "/servers/detail" in request.url else None
+        if listed is not None and listed.how == "before":
+            self._lose_cells(listed)
         try:
             answer = super().send(request, **options)
         except requests.exceptions.RequestException:
             doors.passed("answer")
             raise
-        doors.checks.answered(sent, answer.status_code)
+        page = answer.headers["Content-Type"] == "text/html"  # of a proxy, not of Nova
+        doors.checks.answered(sent, 502 if page else answer.status_code)
         if not nova and frozen is None:
             self._frozen("answered")
+        if listed is not None and listed.how == "after":
+            self._lose_cells(listed)
         doors.passed("answer")
         return answer
+
+    def _lose_cells(self, ambush: Ambush) -> None:
+        """Let Nova's API reach the database of no host's cell."""
+        doors = self._doors
+        doors.felt_until = max(doors.felt_until, doors.clock.monotonic() + ambush.by_s)
+        self._rest.lose_cells(ambush.by_s)  # type: ignore[attr-defined]
+        doors.strike(ambush, "")
 
     def _is_late(self) -> bool:
         late = self._doors.late_calls

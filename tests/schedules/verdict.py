@@ -30,7 +30,10 @@ def at_the_end(checks: Checks, plan: Plan, cloud: Cloud, servers: dict[str, Serv
     verdict.locks()
     verdict.nobody_forgotten()
     verdict.power_states()
+    verdict.states_set_back()
+    verdict.one_instance_holds_up_nobody()
     verdict.reserved_hosts()
+    verdict.given_back()
     verdict.living_hosts()
     verdict.maintenance()
 
@@ -135,6 +138,82 @@ class _Verdict:
             if now != due:
                 self._checks.broken(f"{instance.name} is {now} after its evacuation, not {due}")
 
+    def states_set_back(self) -> None:
+        """What hacore reset to ERROR and could not evacuate is as it was, or it says why not."""
+        for instance in self._plan.instances:
+            server = self._servers[instance.name]
+            reset_at = self._checks.reset_at.get(server.uuid)
+            if reset_at is None or server.deleted is not None or server.vm_state != "error":
+                continue
+            moves = self._moves_of(server)
+            if server.task_state is not None or any(m["status"] == "succeeded" for m in moves):
+                continue
+            if server.fault is not None and server.fault.created >= reset_at:
+                continue  # Nova itself has failed it since
+            was = self._checks.before.get(server.uuid, (0.0, "error", 0))[1]
+            if was != "error" and not any("ERROR since" in (m["message"] or "") for m in moves):
+                self._checks.broken(
+                    f"{instance.name} was {was} and is left in ERROR; its moves say "
+                    f"{[m['message'] for m in moves]}"
+                )
+
+    def _moves_of(self, server: Server) -> list[dict[str, Any]]:
+        rows = self._checks.rows["vmoves"].values()
+        return [move for move in rows if move["instance_uuid"] == server.uuid]
+
+    def one_instance_holds_up_nobody(self) -> None:
+        """Where Nova refuses one instance for ever and all else works, the others are soon back."""
+        wrong = [happening for happening in self._plan.happenings if happening.what in _FAULTS]
+        crashes = [crash for engine in self._plan.engines for crash in engine.crashes]
+        if len(wrong) != 1 or crashes or self._plan.ambushes:
+            return
+        facts = wrong[0].facts
+        if wrong[0].what != "answers_go_wrong" or not facts.get("instance") or facts["seconds"]:
+            return
+        sick = self._servers[facts["instance"]]
+        for host, died_at in self._checks.died_at.items():
+            finished = [row for row in self._recoveries(host) if row["status"] in ENDED]
+            if sick.host != host or not finished:
+                continue
+            self._others_are_back(sick, host, died_at, finished[-1])
+
+    def _others_are_back(
+        self, sick: Server, host: str, died_at: float, recovery: dict[str, Any]
+    ) -> None:
+        calls = len(self._checks.evacuate_calls(sick.uuid))
+        claims = sum(row["attempt"] for row in self._recoveries(host))
+        if calls > _MOST_CALLS * claims:
+            self._checks.broken(f"evacuate of {sick.name} was called {calls} times")
+        for move in self._moves(recovery["uuid"]).values():
+            if move["instance_uuid"] == sick.uuid and move["status"] == "succeeded":
+                self._checks.broken(f"{sick.name} is said to have moved")
+
+    def given_back(self) -> None:
+        """A reserved host that was taken and not used is as it was before."""
+        process = {row["source_host_uuid"] for row in self._processes()}
+        (aggregate,) = self._cloud.state.aggregates.values()
+        for host in self._plan.hosts:
+            row = self._hosts[host.name]
+            if host.name not in self._checks.ever_taken or not row["reserved"] or row["taken_by"]:
+                continue
+            if host.name in self._checks.died_at or row["uuid"] in process:
+                continue
+            if host.disabled and not self._cloud.state.host(host.name).service.disabled:
+                self._checks.broken(f"reserved host {host.name} is given back and left enabled")
+            if host.name in aggregate.hosts:
+                self._checks.broken(f"reserved host {host.name} is given back and in an aggregate")
+
+    def _processes(self) -> list[dict[str, Any]]:
+        """Reports that nova-compute has stopped, if they led to anything."""
+        return [
+            row
+            for row in self._checks.rows["notifications"].values()
+            if row["type"] == "PROCESS"
+            and '"STOPPED"' in row["payload"]
+            and '"nova-compute"' in row["payload"]
+            and row["status"] != Status.IGNORED
+        ]
+
     def reserved_hosts(self) -> None:
         """One that was taken is given back, unless an instance is there or may arrive yet.
 
@@ -151,17 +230,13 @@ class _Verdict:
                 )
 
     def living_hosts(self) -> None:
-        """A false alarm leaves no trace."""
+        """A false alarm leaves no trace, nor does a report that leads to nothing."""
         for host in self._plan.hosts:
-            recoveries = self._recoveries(host.name)
             service = self._cloud.state.host(host.name).service
-            if host.name in self._checks.died_at or not recoveries or service.forced_down:
+            if host.name in self._checks.died_at or service.forced_down:
                 continue
             row = self._hosts[host.name]
-            process = any(
-                other["source_host_uuid"] == row["uuid"] and other["type"] == "PROCESS"
-                for other in self._checks.rows["notifications"].values()
-            )
+            process = any(other["source_host_uuid"] == row["uuid"] for other in self._processes())
             taken = row["taken_by"] is not None or any(
                 move["dest_host"] == host.name for move in self._checks.rows["vmoves"].values()
             )
@@ -188,6 +263,16 @@ class _Verdict:
             row = self._hosts[host.name]
             if finished and host.name not in freed and not row["on_maintenance"]:
                 self._checks.broken(f"{host.name} was evacuated and is not on maintenance")
+
+
+#: What of a plan goes wrong with Nova, with hacore's database or with instances.
+_FAULTS = frozenset({
+    "away", "calls_go_wrong", "calls_are_late", "answers_go_wrong", "cell_down", "cloud_slow",
+    "commits_go_wrong", "database_away", "evacuations_go_wrong", "delete", "segment_disabled",
+    "host_returns", "owner_reboots",
+})  # fmt: skip
+#: Evacuate calls for one instance under one claim.
+_MOST_CALLS = 12
 
 
 def _second(row: dict[str, Any], column: str = "created_at") -> float:

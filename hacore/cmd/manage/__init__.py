@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         doctor,
         flow,
         import_masakari,
+        move,
         recovery,
         service,
     )
@@ -44,6 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-file", action="append", metavar="FILE", help="may be repeated")
     topics = parser.add_subparsers(title="topics", required=True, metavar="TOPIC")
-    for topic in (database, flow, service, recovery, doctor, import_masakari, convert_config):
+    for topic in (database, flow, service, recovery, move, doctor, import_masakari, convert_config):
         topic.register(topics)
     return parser

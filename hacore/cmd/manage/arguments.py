@@ -2,6 +2,8 @@
 """How the modules of the topics declare their verbs and arguments."""
 
 import argparse
+import getpass
+import os
 import uuid as uuids
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -61,3 +63,18 @@ def sentence(text: str) -> str:
     if not line:
         raise argparse.ArgumentTypeError("must not be empty")
     return line
+
+
+def add_operator(verb: argparse.ArgumentParser) -> None:
+    """Add ``--by``: who it is that acts."""
+    verb.add_argument(
+        "--by", default=_operator(), metavar="NAME", help="your name; default: %(default)s"
+    )
+
+
+def _operator() -> str:
+    """Return the name of the user, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"

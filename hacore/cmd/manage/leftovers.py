@@ -2,6 +2,7 @@
 """What must be cleaned up after an abandoned recovery, in words and as a command to paste."""
 
 import dataclasses
+import shlex
 
 from hacore.db.interventions import Kind, Leftover
 
@@ -25,6 +26,17 @@ _TEXTS = {
         f"{_HOST_UPDATE} --on_maintenance False",
     ),
     Kind.WAS_RESERVED: ("Host {host} was a reserved host.", f"{_HOST_UPDATE} --reserved True"),
+    Kind.RESERVED_ENABLED: (
+        "nova-compute on reserved host {host} was enabled for this recovery; leave it so if "
+        "instances were evacuated to it.",
+        "openstack compute service set --disable --disable-reason {disabled_reason} {host} "
+        "nova-compute",
+    ),
+    Kind.RESERVED_JOINED: (
+        "Reserved host {host} was added to aggregate {aggregate} for this recovery; leave it so "
+        "if instances were evacuated to it.",
+        "openstack aggregate remove host {aggregate} {host}",
+    ),
     Kind.RESERVED_TAKEN: (
         "Host {host} was a reserved host and was taken for this recovery.",
         f"{_HOST_UPDATE} --reserved True",
@@ -36,4 +48,5 @@ def described(left: Leftover) -> tuple[str, str]:
     """Return what must be cleaned up as a sentence, and the command for it."""
     sentence, command = _TEXTS[left.kind]
     facts = dataclasses.asdict(left)
-    return sentence.format(**facts), command.format(**facts)
+    quoted = facts | {"disabled_reason": shlex.quote(left.disabled_reason)}
+    return sentence.format(**facts), command.format(**quoted)

@@ -2,8 +2,6 @@
 """hacore-manage recovery: the state of recoveries, and what an operator may do about them."""
 
 import argparse
-import getpass
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -55,17 +53,7 @@ def register(topics: "Topics") -> None:
     for verb in (shown, retried, abandoned):
         verb.add_argument("uuid", type=cli.uuid, metavar="UUID")
     for verb in (retried, abandoned):
-        verb.add_argument(
-            "--by", default=_operator(), metavar="NAME", help="your name; default: %(default)s"
-        )
-
-
-def _operator() -> str:
-    """Return the name of the user, also behind sudo."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return f"uid {os.getuid()}"
+        cli.add_operator(verb)
 
 
 def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
@@ -160,6 +148,7 @@ def _step(run: StepRun) -> dict[str, Any]:
 
 def _move(move: Move) -> dict[str, Any]:
     return {
+        "move": move.uuid,
         "instance": move.instance_uuid,
         "name": move.instance_name,
         "status": move.status,
@@ -188,9 +177,14 @@ def _retry(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
         interventions.try_again(
             db, arguments.uuid, arguments.by, conf.notifications_expired_interval
         )
-    sys.stdout.write(
-        f"Notification {arguments.uuid} is due now; an engine with free capacity claims it within "
-        f"{conf.claim_poll_interval:g} s.\n"
+    sys.stdout.write(due(conf, arguments.uuid))
+
+
+def due(conf: cfg.ConfigOpts, notification_uuid: str) -> str:
+    """Return the line that says what follows a retry."""
+    return (
+        f"Notification {notification_uuid} is due now; an engine with free capacity claims it "
+        f"within {conf.claim_poll_interval:g} s.\n"
     )
 
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 import requests
-import sqlalchemy as sa
 from oslo_config import cfg
 
 from hacore import errors
 from hacore.db import claims
-from hacore.db.models import Segment
 from hacore.engine.queue import Queue
 from hacore.nova import Nova
 from hacore.states import NotificationStatus as Status
@@ -76,7 +74,7 @@ def test_an_engine_waits_for_what_the_one_before_has_sent(
 def test_a_recovery_that_is_given_up_waits_for_a_lock_that_is_on_its_way(
     world: World, late: Callable[[str], LateCall]
 ) -> None:
-    """The engine is stopped while it locks, and the segment disabled: all is cleared up then."""
+    """The engine is stopped while it locks, and nobody comes in time: all is cleaned up then."""
     (server,) = world.boot(1, states={"vm_state": "stopped"})
     world.kill()
     uuid = world.notify()
@@ -84,10 +82,9 @@ def test_a_recovery_that_is_given_up_waits_for_a_lock_that_is_on_its_way(
     world.engine("a")
     world.clock.run(lambda: adapter.sent)
     world.stop_engine("a")
-    with world.db.write() as session:
-        session.execute(sa.update(Segment).values(enabled=False))
+    world.conf.set_override("notifications_expired_interval", 0)
     world.engine("b")
-    assert world.recover(uuid).status == Status.IGNORED
+    assert world.recover(uuid).status == Status.FAILED
     assert adapter.arrived
     assert world.server(server).locked_by is None
 

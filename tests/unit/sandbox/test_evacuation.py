@@ -260,3 +260,33 @@ def test_two_evacuations_of_one_server(bench: Bench) -> None:
     newest, oldest = bench.migrations()
     # and one of the two keeps the host from ever being forced up
     assert (newest["status"], oldest["status"]) == ("completed", "done")
+
+
+@pytest.mark.parametrize(
+    ("status", "live", "evacuation"),
+    [("accepted", "done", "accepted"), ("running", "running", "done")],
+)
+def test_the_host_dies_in_a_live_migration(
+    bench: Bench, status: str, live: str, evacuation: str
+) -> None:
+    """Nova works on the first record of the server that is accepted, whatever it is of."""
+    (server,) = bench.servers(1)
+    body = {"host": "compute3", "status": status}
+    assert bench.control("POST", f"servers/{server}/live-migrate", body).status == 204
+    assert bench.show(server)["status"] == "MIGRATING"
+    bench.kill()
+    assert bench.act(server, "evacuate", {"host": "compute2"}).status == 200
+    bench.sleep(30)
+    assert bench.states(server) == ("active", None, 1, "compute2")
+    listed = bench.migrations(f"?instance_uuid={server}")
+    told = {row["migration_type"]: row["status"] for row in listed}
+    assert told == {"live-migration": live, "evacuation": evacuation}
+
+
+@pytest.mark.parametrize(
+    "body", [{"host": "compute1"}, {"host": "compute9"}, {"host": "compute2", "status": "lost"}]
+)
+def test_live_migrations_that_are_refused(bench: Bench, body: object) -> None:
+    (server,) = bench.servers(1)
+    assert bench.control("POST", f"servers/{server}/live-migrate", body).status in (400, 404)
+    assert bench.migrations() == []
