@@ -56,8 +56,9 @@ OPTIONS = [
             "main": ["prepare_HA_enabled_instances_task", "evacuate_instances_task"],
             "post": [],
         },
-        help="Tasks of a host recovery to reserved hosts; main runs once per reserved host until "
-        "all instances have moved. " + _FORM,
+        help="Tasks of a host recovery to reserved hosts; from the first task of main on that asks "
+        "for reserved_host, main runs once per reserved host until all instances have moved. "
+        + _FORM,
     ),
     cfg.Opt(
         "instance_failure_recovery_tasks",

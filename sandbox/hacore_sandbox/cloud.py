@@ -70,6 +70,17 @@ class Cloud:
         service.alive = True
         service.reports_from = service.last_report = self.now
         self.lifecycle.resume(host.name)
+        self._end_live_migrations(host.name)
+
+    def _end_live_migrations(self, source: str) -> None:
+        """As a nova-compute that starts: what did not leave runs on; only some records end."""
+        for record in self.state.migrations_from[source]:
+            server = record.server
+            live = record.migration_type == "live-migration" and server.host == source
+            if live and server.task_state == "migrating":
+                self.lifecycle.set_state(server)
+                if record.status in ("running", "post-migrating"):
+                    self.state.set_migration(record, "error")
 
     def update_service(self, service: Service, changes: Mapping[str, bool | str | None]) -> float:
         """Set `disabled`, `disabled_reason`, `forced_down`.

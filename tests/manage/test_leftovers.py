@@ -45,6 +45,21 @@ def test_each_kind_has_its_sentence_and_command(kind: Kind, sentence: str, comma
     assert described(left) == (sentence, command)
 
 
+def test_a_reserved_host_is_to_be_as_it_was_before() -> None:
+    enabled = Leftover(Kind.RESERVED_ENABLED, "compute1", "s-1", disabled_reason="a spare")
+    assert described(enabled) == (
+        "nova-compute on reserved host compute1 was enabled for this recovery; leave it so if "
+        "instances were evacuated to it.",
+        "openstack compute service set --disable --disable-reason 'a spare' compute1 nova-compute",
+    )
+    joined = Leftover(Kind.RESERVED_JOINED, "compute1", "s-1", aggregate=7)
+    assert described(joined) == (
+        "Reserved host compute1 was added to aggregate 7 for this recovery; leave it so if "
+        "instances were evacuated to it.",
+        "openstack aggregate remove host 7 compute1",
+    )
+
+
 def test_no_kind_is_without() -> None:
     for kind in Kind:
         assert all(described(Leftover(kind, "compute1", "s-1", "i-1", "vm-1")))

@@ -200,9 +200,88 @@ BREAKAGES = (
         test=f"{_SCENARIO}[source-host-returns]",
     ),
     Breakage(
+        "a list that ignores its filter is believed",
+        (("            if row.host != host:\n", "            if False:\n"),),
+        59,
+    ),
+    Breakage(
+        "a 404 to evacuate means that the instance is gone",
+        (("            return self._not_found(move, exc)\n", "            return GONE\n"),),
+        34,
+    ),
+    Breakage(
+        "a page of HTML is believed to be the answer",
+        (
+            ("    if body is None and response.content.strip():\n", "    if False:\n"),
+            ("    if code != status:\n", "    if False:\n"),
+        ),
+        405,
+    ),
+    Breakage(
+        "an instance that Nova cannot evacuate is called without end",
+        (("        if calls < _MOST_UNANSWERED:\n", "        if True:\n"),),
+        36,
+    ),
+    Breakage(
+        "an instance without an answer goes before those that had no turn yet",
+        (
+            (
+                "            self._waiting.append(move)\n        else:",
+                "            self._waiting.appendleft(move)\n        else:",
+            ),
+        ),
+        36,
+    ),
+    Breakage(
+        "the state of an instance that was reset and not evacuated is left",
+        (("                if move.state_reset:\n", "                if False:\n"),),
+        533,
+    ),
+    Breakage(
+        "an instance is evacuated though its live migration was running",
+        (("            if running is not None:\n", "            if False:\n"),),
+        12,
+    ),
+    Breakage(
+        "a reserved host that was not used stays enabled",
+        (("in (_disable, _leave_aggregates):", "in (_leave_aggregates,):"),),
+        98,
+    ),
+    Breakage(
+        "a reserved host that was not used stays in the aggregates",
+        (("in (_disable, _leave_aggregates):", "in (_disable,):"),),
+        3,
+    ),
+    Breakage(
+        "a report that leads to nothing puts the host on maintenance",
+        (
+            (
+                '        self._run("process", context,',
+                "        recoveries.begin_maintenance(self._db, claim)\n"
+                '        self._run("process", context,',
+            ),
+        ),
+        12,
+    ),
+    Breakage(
         "late calls are not waited for (`hacore.nova.LATE_S`)",
         (("LATE_S = 15.0\n", "LATE_S = 0.0\n"),),
         test=f"{_SCENARIO}[evacuate-never-arrived]",
+    ),
+    Breakage(
+        "a restart since the alarm came in is not looked for",
+        (
+            ("        self._check_restarted_by_us()\n", ""),
+            ("        self._check_restarted_in_nova()\n", ""),
+        ),
+        0,
+        f"{_SCENARIO}[older-alarm-after-the-restart]",
+    ),
+    Breakage(
+        "an alarm counts for whichever host",
+        (("        self._check_host(instance)\n", ""),),
+        0,
+        f"{_SCENARIO}[alarm-of-the-old-copy]",
     ),
 )
 

@@ -57,11 +57,12 @@ def drawn(
 
 
 def cell_ambush(seed: int) -> list[Ambush]:
-    """Draw, in every tenth schedule, a cell that is down from a list of instances on."""
+    """Draw, in every eighth schedule, a cell that is down just when something is listed."""
     chance = random.Random(f"cell-{seed}")
     number, how = chance.choice((1, 1, 1, 2, 2, 3, 5)), chance.choice(("before", "after"))
-    ambush = Ambush("cell", number, "", how, chance.choice(_A_WHILE), 0.0)
-    return [ambush] if chance.randrange(10) == 0 else []
+    by_s = chance.choice((0.4, 0.4, 5.0, 20.0, 60.0))
+    ambush = Ambush("cell", number, chance.choice(("list", "records")), how, by_s, 0.0)
+    return [ambush] if chance.randrange(8) == 0 else []
 
 
 class _Draw:

@@ -83,8 +83,8 @@ class Ambush:
                                                       engine ends: kill, sigterm, freeze, or not
     ``lost call``       a call that changes; `of`     `how`: Nova gets it late, at once or
                         is its action, or any         never; SIGTERM follows
-    ``cell``            a list of instances           Nova cannot reach the cell of any host for
-                                                      `by_s`: from the list on, or after it, as
+    ``cell``            a list of instances (`of` is  Nova cannot reach the cell of any host for
+                        list) or records              `by_s`: from the list on, or after it, as
                                                       `how` says: ``before`` or ``after``
     ==================  ============================  =======================================
     """
@@ -102,7 +102,7 @@ TOLD = {
     "reauth": "engine frozen in re-authentication",
     "power": "power loss in a transaction",
     "late lock": "late lock",
-    "cell": "a cell is down while a host is listed",
+    "cell": "a cell is down while instances or records are listed",
     "lost call": "SIGTERM after a lost call",
 }
 

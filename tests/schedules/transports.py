@@ -20,7 +20,8 @@ from hacore.errors import DatabaseUnavailable
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.wire import Response
 from tests.schedules.actors import Actors
-from tests.schedules.checks import Checks, Sent
+from tests.schedules.call_checks import Sent
+from tests.schedules.checks import Checks
 from tests.schedules.plans import Ambush, Crash
 from tests.world import SandboxAdapter, broken_off
 
@@ -264,6 +265,10 @@ class WatchedRest:
         self._rest._identity.tokens.clear()
 
 
+#: What is listed, by a part of the URL.
+_LISTS = {"/servers/detail": "list", "/os-migrations": "records"}
+
+
 class Wire(SandboxAdapter):
     """An engine's connections to Nova and Keystone."""
 
@@ -288,7 +293,8 @@ class Wire(SandboxAdapter):
                 self._ambush(request, sent)
         else:
             frozen = self._frozen("asking")
-        listed = doors.ambushed("cell", "") if "/servers/detail" in request.url else None
+        what = next((of for part, of in _LISTS.items() if part in request.url), None)
+        listed = doors.ambushed("cell", what) if what is not None else None
         if listed is not None and listed.how == "before":
             self._lose_cells(listed)
         try:

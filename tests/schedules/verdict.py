@@ -184,9 +184,19 @@ class _Verdict:
         claims = sum(row["attempt"] for row in self._recoveries(host))
         if calls > _MOST_CALLS * claims:
             self._checks.broken(f"evacuate of {sick.name} was called {calls} times")
+        of_sick = [sent.at for sent in self._checks.evacuate_calls(sick.uuid)]
         for move in self._moves(recovery["uuid"]).values():
-            if move["instance_uuid"] == sick.uuid and move["status"] == "succeeded":
-                self._checks.broken(f"{sick.name} is said to have moved")
+            if move["instance_uuid"] == sick.uuid or move["status"] == "ignored":
+                continue
+            sent = self._checks.evacuate_calls(move["instance_uuid"])
+            if not sent and "confirm-gone" in (move["message"] or ""):
+                continue
+            before = sum(at < sent[0].at for at in of_sick) if sent else len(of_sick)
+            if not sent or before > 1:
+                self._checks.broken(
+                    f"{move['instance_uuid']} waited for its turn until evacuate of "
+                    f"{sick.name} had been called {before} times"
+                )
 
     def given_back(self) -> None:
         """A reserved host that was taken and not used is as it was before."""

@@ -25,6 +25,7 @@ def test_the_service_is_disabled_and_the_host_on_maintenance(world: World) -> No
     )
     host = world.registered()
     assert (host.on_maintenance, host.maintenance_by) == (True, uuid)
+    assert (host.disabled_by, host.disabled_reason) == (uuid, "Masakari detected process failed.")
 
 
 def test_a_service_that_is_disabled_already_is_a_success(world: World) -> None:
@@ -50,6 +51,7 @@ def test_other_reports(world: World, event: str, process: str, status: Status, s
     assert ended.status == status
     assert says in (ended.message or "")
     assert not world.service().disabled
+    assert not world.registered().on_maintenance
 
 
 def test_a_host_that_nova_does_not_know(world: World) -> None:

@@ -176,3 +176,113 @@ def test_sigterm_keeps_it_too(world: World) -> None:
     assert world.recover(uuid).status == Status.FINISHED
     assert where(world, servers) == {"compute3"}
     assert world.registered("compute4").reserved
+
+
+def on_the_row(world: World, name: str) -> tuple[str | None, list[int] | None]:
+    host = world.registered(name)
+    return host.enabled_from, host.joined_aggregates
+
+
+def with_aggregates(world: World, *names: str) -> list[list[str]]:
+    """compute1 is in these; returns their members."""
+    world.conf.set_override("add_reserved_host_to_aggregate", True, group="host_failure")
+    made = [world.cloud.state.add_aggregate(name, None).hosts for name in names]
+    for members in made:
+        members.append("compute1")
+    return made
+
+
+def test_none_is_taken_where_nothing_is_to_be_moved(world: World) -> None:
+    segment(world, "reserved_host")
+    uuid = recovered(world)
+    ended = world.notification(uuid)
+    assert (ended.status, ended.message) == (
+        Status.FINISHED,
+        "No instances to evacuate on compute1.",
+    )
+
+
+def test_rh_priority_without_a_free_one_lets_nova_choose(world: World) -> None:
+    segment(world, "rh_priority")
+    servers = world.boot(2)
+    uuid = recovered(world)
+    assert world.notification(uuid).status == Status.FINISHED
+    assert "compute1" not in where(world, servers)
+
+
+def test_one_given_back_is_as_it_was_before(world: World) -> None:
+    segment(world, "rh_priority", "compute3")
+    (members,) = with_aggregates(world, "ssd")
+    world.service("compute3").disabled_reason = "spare"
+    fail_to(world, "compute3")
+    world.boot(1)
+    uuid = recovered(world)
+    assert world.notification(uuid).message == "1 evacuated, 0 skipped."
+    service = world.service("compute3")
+    assert (service.disabled, service.disabled_reason) == (True, "spare")
+    assert members == ["compute1"]
+    assert world.registered("compute3").reserved
+    assert on_the_row(world, "compute3") == (None, None)
+
+
+def test_what_was_done_to_one_that_is_used_is_not_to_be_undone(world: World) -> None:
+    segment(world, "reserved_host", "compute3")
+    (members,) = with_aggregates(world, "ssd")
+    world.boot(1)
+    uuid = recovered(world)
+    assert world.notification(uuid).status == Status.FINISHED
+    assert members == ["compute1", "compute3"]
+    assert not world.service("compute3").disabled
+    assert on_the_row(world, "compute3") == (None, None)
+
+
+def test_one_that_may_not_join_is_not_tried_and_the_next_one_is(world: World) -> None:
+    segment(world, "reserved_host", "compute3", "compute4")
+    first, second = with_aggregates(world, "ssd", "az1")
+    words = "Host is already in availability zone(s) az2"
+    call = {"method": "POST", "path": "os-aggregates/2/action", "status": 409, "times": 1}
+    world.faults(calls=[{**call, "message": words}])
+    servers = world.boot(1)
+    uuid = recovered(world)
+    assert world.notification(uuid).status == Status.FINISHED
+    assert where(world, servers) == {"compute4"}
+    assert first == second == ["compute1", "compute4"]
+    assert any("compute3 is not used" in line and words in line for line in world.story(uuid))
+    assert world.registered("compute3").reserved
+    assert world.service("compute3").disabled
+
+
+def test_what_cannot_be_undone_is_said_and_tried_again_the_next_time(world: World) -> None:
+    segment(world, "rh_priority", "compute3")
+    fail_to(world, "compute3")
+    # enabled once, and then nothing more
+    world.boot(1)
+    world.kill()
+    uuid = world.notify()
+    world.engine()
+    world.clock.run(lambda: not world.service("compute3").disabled)
+    world.faults(calls=[{"method": "PUT", "path": "os-services", "status": 403}])
+    assert world.recover(uuid).status == Status.FINISHED
+    assert any(
+        "Reserved host compute3 was not used, and is not as it was before: Failed to disable"
+        in line
+        for line in world.story(uuid)
+    )
+    assert world.registered("compute3").reserved
+    assert on_the_row(world, "compute3") == ("", None)
+
+
+def test_a_graceful_stop_leaves_a_reserved_host_to_the_next_engine(world: World) -> None:
+    segment(world, "reserved_host", "compute3", "compute4")
+    fail_to(world, "compute3")
+    servers = world.boot(1)
+    world.kill()
+    uuid = world.notify()
+    world.engine("a")
+    world.clock.run(lambda: not world.service("compute3").disabled)
+    world.stop_engine("a")
+    world.engine("b")
+    assert world.recover(uuid).status == Status.FINISHED
+    assert where(world, servers) == {"compute4"}
+    assert world.service("compute3").disabled
+    assert world.registered("compute3").reserved

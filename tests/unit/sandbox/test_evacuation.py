@@ -290,3 +290,13 @@ def test_live_migrations_that_are_refused(bench: Bench, body: object) -> None:
     (server,) = bench.servers(1)
     assert bench.control("POST", f"servers/{server}/live-migrate", body).status in (400, 404)
     assert bench.migrations() == []
+
+
+def test_a_host_returns_with_a_live_migration(bench: Bench) -> None:
+    (server,) = bench.servers(1)
+    bench.control("POST", f"servers/{server}/live-migrate", {"host": "compute3"})
+    bench.kill()
+    bench.control("POST", "hosts/compute1/revive")
+    bench.sleep(5)
+    assert bench.states(server) == ("active", None, 1, "compute1")
+    assert [row["status"] for row in bench.migrations()] == ["error"]
