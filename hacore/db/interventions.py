@@ -84,10 +84,9 @@ def _make_due(
         # also where it failed without a recovery: no earlier step counts as done
         row.failed_claim = row.claim_number
     row.retry_at = row.updated_at = now
-    row.message = f"{history.RETRY_REQUESTED} {by}. Before: {row.message}"
-    history.add(
-        session, row.uuid, row.claim_number, now, message=f"{history.RETRY_REQUESTED} {by}."
-    )
+    text = f"{history.RETRY_REQUESTED} {by}."
+    row.message = f"{text} Before: {row.message}"
+    history.add(session, row.uuid, row.claim_number, now, message=text)
     return before
 
 

@@ -93,7 +93,7 @@ def test_an_interrupted_purge_leaves_whole_notifications(
             raise RuntimeError("power cut")
 
     sa.event.listen(db.bind, "before_cursor_execute", interrupt)
-    with pytest.raises(RuntimeError, match="power cut"):
+    with pytest.raises(Exception, match="power cut"):
         purge.purge(db, 30)
     sa.event.remove(db.bind, "before_cursor_execute", interrupt)
     after = rows(db)

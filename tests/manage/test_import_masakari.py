@@ -10,6 +10,11 @@ from hacore.db.engine import Database
 from tests import factories, masakari
 from tests.manage.conftest import Operator
 
+MAINTENANCE = (
+    "On maintenance: compute1, compute2; notifications of these hosts are refused until their "
+    "on_maintenance is set to false.\n"
+)
+
 
 @pytest.fixture
 def source(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -24,18 +29,21 @@ def test_it_counts_and_may_be_repeated(operator: Operator, source: pathlib.Path)
         "hosts: 4 would be imported\n"
         "notifications: 6 would be imported\n"
         "vmoves: 8 would be imported, 5 left out\n"
+        f"{MAINTENANCE}"
     )
     assert operator.says(*command) == (
         "segments: 3 imported\n"
         "hosts: 4 imported\n"
         "notifications: 6 imported\n"
         "vmoves: 8 imported, 5 left out\n"
+        f"{MAINTENANCE}"
     )
     assert operator.says(*command) == (
         "segments: 0 imported, 3 already present\n"
         "hosts: 0 imported, 4 already present\n"
         "notifications: 0 imported, 6 already present\n"
         "vmoves: 0 imported, 8 already present, 5 left out\n"
+        f"{MAINTENANCE}"
     )
     assert source.read_bytes() == before
 

@@ -58,7 +58,10 @@ def configuration(
             "DEFAULT": {"auth_strategy": "noauth2", "state_path": tmp_path},
             "api": {"port": port},
             "nova": cloud,
-            "fencing": {"command": f"{example.command('python')} {fence} {url} {{host}}"},
+            "fencing": {
+                "off_command": f"{example.command('python')} {fence} {url} {{host}}",
+                "status_command": "echo Chassis Power is off",
+            },
             "taskflow_driver_recovery_flows": {"host_auto_failure_recovery_tasks": FLOW},
         },
     )

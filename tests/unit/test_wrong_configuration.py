@@ -5,13 +5,17 @@ Each of them is run as the operator runs it.  An ``…`` in a sentence stands fo
 what a library says, and a name in braces for what differs from run to run.
 """
 
+import importlib
 import pathlib
 import re
+import socket
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
+from oslo_config import cfg
 
+from hacore.conf import default
 from tests.servers import free_port
 from tests.unit import processes
 from tests.unit.processes import Configuration
@@ -431,3 +435,17 @@ def test_task_of_a_third_party(operator: Operator, what: str) -> None:
         sentence,
         PYTHONPATH=str(installed),
     )
+
+
+def test_a_machine_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is no host name: nothing could start where it was the default of an option."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "rack_1")
+    importlib.reload(default)
+    options = cfg.ConfigOpts()
+    options.register_opts(default.common)
+    options([], default_config_files=[], default_config_dirs=[])
+    assert options.host == "rack_1"
+    with pytest.raises(ValueError, match="rack 1"):
+        options.set_override("host", "rack 1")
+    monkeypatch.undo()
+    importlib.reload(default)

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The configured task lists become flows, or a sentence."""
 
+import sys
 import uuid
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.world import World
 
 GROUP = "taskflow_driver_recovery_flows"
 HOST = "host_auto_failure_recovery_tasks"
+EXAMPLE = Path(__file__).parents[3] / "doc" / "examples" / "hacore-fencing-example"
 
 
 def configure(conf: cfg.ConfigOpts, option: str = HOST, **lists: list[str]) -> None:
@@ -254,3 +256,50 @@ def test_a_namespace_in_which_nothing_is(conf: cfg.ConfigOpts) -> None:
         ConfigError, match=r"no installed package has tasks in .*'masakari\.taskflow'"
     ):
         Flows(conf)
+
+
+#: A machine that switches itself off the second time that it is asked for its status.
+_MACHINE = """\
+import pathlib, sys
+verb, asked, ends = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3] == "ends"
+if verb == "status":
+    asked.write_text(asked.read_text() + "x" if asked.exists() else "x")
+    print("Chassis Power is", "off" if ends and len(asked.read_text()) > 1 else "on")
+"""
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_example_reads_back_that_the_host_is_off(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: bool
+) -> None:
+    """That the command ends with 0 means that the order was accepted."""
+    code = (EXAMPLE / "hacore_fencing_example.py").read_text()
+    install(monkeypatch, tmp_path, code, "ExampleFenceTask")
+    machine = tmp_path / "machine.py"
+    machine.write_text(_MACHINE)
+    asked = tmp_path / "asked"
+    command = f"{sys.executable} {machine} {{}} {asked} {'ends' if ends else 'stays'}"
+    file = tmp_path / "hacore.conf"
+    file.write_text(
+        "[fencing]\n"
+        f"off_command = {command.format('off')}\n"
+        f"status_command = {command.format('status')}\n"
+        "[taskflow_driver_recovery_flows]\n"
+        "host_auto_failure_recovery_tasks = pre:['examplefencetask','disable_compute_service_task'],"
+        "main:['prepare_HA_enabled_instances_task'],post:['evacuate_instances_task']\n"
+    )
+    world.conf([], project="hacore", default_config_files=[str(file)], default_config_dirs=[])
+    world.boot(1)
+    world.kill()
+    uuid = world.notify()
+    world.conf.set_override("max_recovery_attempts", 1)
+    world.engine()
+    ended = world.recover(uuid)
+    if ends:
+        assert ended.status == Status.FINISHED, ended.message
+        assert len(asked.read_text()) == 2
+        assert world.service().forced_down  # the next step was told that the host is off
+    else:
+        assert ended.status == Status.FAILED
+        assert "is not off after 60 s: its status is 'Chassis Power is on'" in (ended.message or "")
+        assert not world.service().forced_down
