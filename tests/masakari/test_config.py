@@ -220,11 +220,11 @@ def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
         read([str(tmp_path / "no.conf")])
 
 
-def test_a_file_without_a_login_for_nova_says_so(tmp_path: Path) -> None:
+def test_a_file_without_a_login_for_nova_says_so(tmp_path: pathlib.Path) -> None:
     """As OpenStack-Ansible writes it."""
     said = "# the file of Masakari has no login for Nova"
     file = tmp_path / "masakari.conf"
     for text, told in (("", True), ("os_privileged_user_auth_url = http://keystone/v3\n", False)):
         file.write_text(f"[DEFAULT]\n{text}")
-        made = config.convert(config.read([str(file)]), hacore_conf.list_opts()).text()
+        made = convert(read([str(file)]), hacore_conf.list_opts()).text()
         assert (said in made) == told

@@ -285,7 +285,8 @@ def test_the_example_reads_back_that_the_host_is_off(
         f"off_command = {command.format('off')}\n"
         f"status_command = {command.format('status')}\n"
         "[taskflow_driver_recovery_flows]\n"
-        "host_auto_failure_recovery_tasks = pre:['examplefencetask','disable_compute_service_task'],"
+        "host_auto_failure_recovery_tasks = "
+        "pre:['examplefencetask','disable_compute_service_task'],"
         "main:['prepare_HA_enabled_instances_task'],post:['evacuate_instances_task']\n"
     )
     world.conf([], project="hacore", default_config_files=[str(file)], default_config_dirs=[])
