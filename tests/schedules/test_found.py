@@ -35,7 +35,7 @@ def expired(world: World, uuid: str) -> None:
 def test_nothing_is_given_up_locked_because_nova_is_away(world: World) -> None:
     world.conf.set_override("retry_timeout", 20, group="nova")
     world.conf.set_override("max_recovery_attempts", 1)
-    servers = world.boot(3)
+    servers = world.boot(3, states={"vm_state": "stopped", "power_state": 4})
     world.kill()
     uuid = world.notify()
     world.engine()
@@ -49,7 +49,7 @@ def test_nothing_is_given_up_locked_because_nova_is_away(world: World) -> None:
 
 
 def test_moves_of_a_recovery_that_expires_get_a_true_verdict(world: World) -> None:
-    servers = world.boot(3)
+    servers = world.boot(3, states={"vm_state": "stopped", "power_state": 4})
     world.faults(evacuations=[{"kind": "hang", "servers": [servers[0]]}])
     world.kill()
     uuid = world.notify()
@@ -94,7 +94,7 @@ def test_a_living_host_is_given_back_by_a_recovery_that_expires(world: World) ->
 
 
 def test_a_segment_that_is_disabled_in_the_middle_leaves_nothing_locked(world: World) -> None:
-    servers = world.boot(2)
+    servers = world.boot(2, states={"vm_state": "stopped", "power_state": 4})
     world.faults(evacuations=[{"kind": "hang"}])
     world.kill()
     uuid = world.notify()
@@ -104,7 +104,7 @@ def test_a_segment_that_is_disabled_in_the_middle_leaves_nothing_locked(world: W
     with world.db.write() as session:
         session.execute(sa.update(Segment).values(enabled=False))
     world.engine("b")
-    assert world.recover(uuid).status == Status.IGNORED
+    assert world.recover(uuid).status == Status.FAILED, "it goes on, and Nova never ends it"
     assert locks(world, servers) == {None}
     assert {move.status for move in world.moves(uuid).values()} == {MoveStatus.FAILED}
 
