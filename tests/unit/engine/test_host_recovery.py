@@ -252,7 +252,7 @@ def test_every_state_is_evacuated_and_restored(
 
 
 def test_the_lock_of_an_owner_stays(world: World) -> None:
-    (mine, other) = world.boot(2)
+    (mine, other) = world.boot(2, vm_state="stopped")
     world.control("PUT", f"/servers/{mine}", {"locked": "owner", "locked_reason": "mine"})
     uuid = recovered(world)
     assert world.notification(uuid).status == Status.FINISHED
@@ -263,6 +263,22 @@ def test_the_lock_of_an_owner_stays(world: World) -> None:
         "mine",
     )
     assert world.server(other).locked_by is None
+
+
+@pytest.mark.parametrize(("vm_state", "who"), [("active", "owner"), ("stopped", "admin")])
+def test_a_lock_that_somebody_puts_on_meanwhile_stays(
+    world: World, vm_state: str, who: str
+) -> None:
+    vars(world.cloud.settings)["spawn_s"] = 20.0
+    (mine,) = world.boot(1, vm_state=vm_state)
+    world.kill()
+    uuid = world.notify()
+    world.engine()
+    world.clock.run(lambda: mine in world.moves(uuid) and world.moves(uuid)[mine].called_at)
+    world.control("PUT", f"/servers/{mine}", {"locked": who, "locked_reason": "mine"})
+    assert world.recover(uuid).status == Status.FINISHED
+    server = world.server(mine)
+    assert (server.locked_by, server.locked_reason) == (who, "mine")
 
 
 # ------------------------------------------------------------ what goes wrong
@@ -435,7 +451,7 @@ def test_hosts_recover_side_by_side_across_engines(world: World) -> None:
 
 
 def test_a_notification_nobody_came_to_expires_and_leaves_nothing_locked(world: World) -> None:
-    servers = world.boot(5)
+    servers = world.boot(5, vm_state="stopped")
     world.kill()
     uuid = world.notify()
     world.engine("a")
