@@ -17,6 +17,7 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import requests
 from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import identity
 from novaclient import exceptions as nova_exc
@@ -138,15 +139,13 @@ class Nova:
         """Nova's clock, cut to seconds; None when its answers have no date."""
 
         def read_date() -> str | None:
-            answer, body = self._client.request(
-                "/servers", "GET", params={"limit": 1}, raise_exc=False
-            )
+            answer, body = self._request("GET", "/servers", params={"limit": 1})
             responses.read(answer, body, responses.uuids_page)
             date: str | None = answer.headers.get("Date")
             return date
 
         date = self._retrier.call(read_date, "read Nova's clock")
-        return email.utils.parsedate_to_datetime(date) if date else None
+        return _date(date)
 
     @property
     def lock_has_reason(self) -> bool:
@@ -230,6 +229,11 @@ class Nova:
         what = f"list the instances of {host}"
         rows = self._get_pages(what, "/servers/detail", responses.instances_page, query)
         for row in rows:
+            if row.host is None:
+                raise errors.NovaError(
+                    f"Failed to {what}: Nova shows no host of instance {row.uuid}; allow hacore's "
+                    "user os_compute_api:os-extended-server-attributes in Nova's policy."
+                )
             if row.host != host:
                 raise errors.NovaError(
                     f"Failed to {what}: Nova ignores the filter by host (instance {row.uuid} of "
@@ -246,7 +250,10 @@ class Nova:
 
     def instance(self, uuid: str) -> Instance:
         """Return one instance.  Raises NovaNotFound."""
-        return self._get(f"read instance {uuid}", f"/servers/{uuid}", responses.instance)
+        what = f"read instance {uuid}"
+        instance = self._get(what, f"/servers/{uuid}", responses.instance)
+        _believe(what, instance.uuid == uuid)
+        return instance
 
     def actions(self, uuid: str) -> list[Action]:
         """Return what was done to an instance, the newest first.  Raises NovaNotFound.
@@ -257,16 +264,13 @@ class Nova:
         what = f"read the actions of instance {uuid}"
 
         def read() -> tuple[list[tuple[str, bool, datetime.datetime]], str | None]:
-            answer, body = self._client.request(
-                f"/servers/{uuid}/os-instance-actions", "GET", raise_exc=False
-            )
+            answer, body = self._request("GET", f"/servers/{uuid}/os-instance-actions")
             date: str | None = answer.headers.get("Date")
             return responses.read(answer, body, responses.actions), date
 
         rows, date = self._retrier.call(read, what)
-        if date:
-            now, error_s = email.utils.parsedate_to_datetime(date), _DATE_ERROR_S
-        else:
+        now, error_s = _date(date), _DATE_ERROR_S
+        if now is None:
             now = self._get(what, "/os-services", responses.newest_heartbeat)
             error_s = _HEARTBEAT_ERROR_S
         return [
@@ -430,12 +434,22 @@ class Nova:
         self, method: str, path: str, shape: Shape[T], status: int = 200, **options: Any
     ) -> T:
         """Send one request; what comes back is believed if it has the status and the shape."""
-        answer, body = self._client.request(path, method, raise_exc=False, **options)
+        answer, body = self._request(method, path, **options)
         try:
             return responses.read(answer, body, shape, status)
         except nova_exc.NotAcceptable:  # an older Nova runs now: negotiate at the next request
             self._connection.microversion = None
             raise
+
+    def _request(self, method: str, path: str, **options: Any) -> tuple[requests.Response, Any]:
+        """Return the answer to one request, and its body as far as that is JSON."""
+        try:
+            answer, body = self._client.request(path, method, raise_exc=False, **options)
+        except RecursionError as exc:
+            raise responses.UnexpectedResponse(
+                "unexpected answer from Nova: JSON that is nested without end"
+            ) from exc
+        return answer, body
 
     def _get(self, what: str, path: str, shape: Shape[T], query: dict[str, Any] | None = None) -> T:
         return self._retrier.call(lambda: self._send("GET", path, shape, params=query), what)
@@ -451,14 +465,15 @@ class Nova:
 
         def read() -> list[T]:
             rows: list[T] = []
-            asked = query
+            asked, markers = query, set()
             for _ in range(_MOST_PAGES):
                 page = self._send("GET", path, shape, params=asked)
                 rows += page.rows
                 if page.next_marker is None:
                     return rows
-                if page.next_marker == asked.get("marker"):
+                if page.next_marker in markers:
                     break
+                markers.add(page.next_marker)
                 asked = {**query, "marker": page.next_marker}
             raise responses.UnexpectedResponse(f"the pages of {path} do not end")
 
@@ -484,6 +499,15 @@ class Nova:
             if not self._session.invalidate():
                 raise
             send()
+
+
+def _date(text: str | None) -> datetime.datetime | None:
+    """Read the Date of an answer; None where it has none, or none that says of which zone."""
+    try:
+        date = email.utils.parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return date if date and date.tzinfo else None
 
 
 def _believe(what: str, agrees: bool) -> None:

@@ -28,8 +28,9 @@ class UnexpectedResponse(Exception):
     """Nova's answer is not what the request is answered with."""
 
 
-#: Statuses with which Nova refuses a request, and says why in a JSON object.
-_REFUSED = frozenset({400, 403, 404, 409})
+#: Statuses from 400 on that mean the same whoever answers: no token that is valid, another
+#: microversion, too many requests, unavailable.  Of all others Nova itself says why.
+_ANYBODYS = frozenset({401, 406, 429, 500, 502, 503, 504})
 
 
 def read(response: requests.Response, body: Any, shape: Shape[T], status: int = 200) -> T:
@@ -41,11 +42,14 @@ def read(response: requests.Response, body: Any, shape: Shape[T], status: int = 
     Raises UnexpectedResponse, or the exception of novaclient for a request that was refused.
     """
     code = response.status_code
-    if code in _REFUSED and not isinstance(body, dict):
-        raise UnexpectedResponse(f"HTTP {code} with {_kind(response)} that is not of Nova's API")
     if code >= 400:
+        fault = body if _is_fault(body, code) else None
+        if fault is None and code not in _ANYBODYS:
+            raise UnexpectedResponse(
+                f"HTTP {code} with {_kind(response)} that is not of Nova's API"
+            )
         method = response.request.method if response.request is not None else ""
-        raise nova_exc.from_response(response, body, response.url, method)
+        raise nova_exc.from_response(response, fault, response.url, method)
     if code >= 300:  # keystoneauth follows those that it may follow
         raise UnexpectedResponse(
             f"Nova redirected the request (HTTP {code}); set [nova] endpoint_override or correct "
@@ -67,6 +71,14 @@ def read(response: requests.Response, body: Any, shape: Shape[T], status: int = 
         raise UnexpectedResponse(
             f"unexpected answer from Nova (HTTP {code}): {type(exc).__name__}: {exc}"
         ) from exc
+
+
+def _is_fault(body: Any, code: int) -> bool:
+    """Whether Nova refuses in this form: ``{"itemNotFound": {"code": 404, "message": ...}}``."""
+    if not isinstance(body, dict) or len(body) != 1:
+        return False
+    (fault,) = body.values()
+    return isinstance(fault, dict) and fault.get("code") == code and "message" in fault
 
 
 def _kind(response: requests.Response) -> str:
@@ -91,12 +103,15 @@ def newest_microversion(body: Any) -> api_versions.APIVersion:
 
 def services(body: Any) -> list[Service]:
     """``GET /os-services``."""
-    return [_service(row) for row in body["services"]]
+    return [_service(row) for row in _rows(body, "services")]
 
 
 def services_of(host: str) -> Shape[list[Service]]:
-    """``GET /os-services?host=HOST``: those of other hosts, which may be in it, do not count."""
-    return lambda body: [_service(row) for row in body["services"] if row["host"] == host]
+    """``GET /os-services?host=HOST``: others, which may be in it, do not count."""
+    wanted = (host, "nova-compute")
+    return lambda body: [
+        _service(row) for row in _rows(body, "services") if (row["host"], row["binary"]) == wanted
+    ]
 
 
 def service(body: Any) -> None:
@@ -113,26 +128,27 @@ def actions(body: Any) -> list[tuple[str, bool, datetime.datetime]]:
     """``GET /servers/{id}/os-instance-actions``: name, whether it failed, and when it began."""
     return [
         (row["action"], row["message"] is not None, _time(row["start_time"]))
-        for row in body["instanceActions"]
+        for row in _rows(body, "instanceActions")
     ]
 
 
 def newest_heartbeat(body: Any) -> datetime.datetime:
     """``GET /os-services``: when Nova last wrote down that a service lives."""
-    return max(_time(row["updated_at"]) for row in body["services"] if row["updated_at"])
+    times = [row.get("updated_at") for row in _rows(body, "services")]  # none where a cell is down
+    return max(_time(time) for time in times if time)
 
 
 def aggregates(body: Any) -> list[Aggregate]:
     """``GET /os-aggregates``."""
     return [
-        Aggregate(id=row["id"], name=row["name"], hosts=tuple(row["hosts"]))
-        for row in body["aggregates"]
+        Aggregate(id=row["id"], name=row["name"], hosts=tuple(_rows(row, "hosts")))
+        for row in _rows(body, "aggregates")
     ]
 
 
 def aggregate(body: Any) -> None:
     """``POST /os-aggregates/{id}/action``."""
-    _ = body["aggregate"]["hosts"]
+    _rows(body["aggregate"], "hosts")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,23 +164,40 @@ class Page(Generic[T]):
 
 def _page(key: str, row: Callable[[Any], T], marker: str = "id") -> Shape[Page[T]]:
     def read_page(body: Any) -> Page[T]:
-        rows = body[key]
+        rows = _rows(body, key)
         more = rows and any(link["rel"] == "next" for link in body.get(f"{key}_links", ()))
         return Page([row(each) for each in rows], rows[-1][marker] if more else None)
 
     return read_page
 
 
+def _rows(body: Any, key: str) -> list[Any]:
+    """Return a list; nothing else that is empty is a list without rows."""
+    return _typed(body[key], list)
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _either(value: Any, yes: str, no: str) -> bool:
+    if value not in (yes, no):
+        raise ValueError(f"{value!r} is neither {yes} nor {no}")
+    return bool(value == yes)
+
+
 def _instance(row: Any) -> Instance:
     _refuse_unknown(row, f"instance {row['id']}")
     return Instance(
-        uuid=row["id"],
+        uuid=_typed(row["id"], str),
         name=row["name"],
         host=row.get("OS-EXT-SRV-ATTR:host"),
-        vm_state=row["OS-EXT-STS:vm_state"],
+        vm_state=_typed(row["OS-EXT-STS:vm_state"], str),
         task_state=row["OS-EXT-STS:task_state"],
-        power_state=row["OS-EXT-STS:power_state"],
-        locked=row["locked"],
+        power_state=_typed(row["OS-EXT-STS:power_state"], int),
+        locked=_typed(row["locked"], bool),
         lock_reason=row.get("locked_reason"),
         metadata=dict(row["metadata"]),
         fault=row["fault"]["message"] if row.get("fault") else None,
@@ -172,16 +205,15 @@ def _instance(row: Any) -> Instance:
 
 
 def _uuid(row: Any) -> str:
-    uuid: str = row["id"]
-    return uuid
+    return _typed(row["id"], str)
 
 
 def _migration(row: Any) -> Migration:
     return Migration(
-        id=row["id"],
-        instance_uuid=row["instance_uuid"],
-        type=row["migration_type"],
-        status=row["status"],
+        id=_typed(row["id"], int),
+        instance_uuid=_typed(row["instance_uuid"], str),
+        type=_typed(row["migration_type"], str),
+        status=_typed(row["status"], str),
         source_host=row["source_compute"],
         dest_host=row.get("dest_compute"),
         changed_at=_time(row["updated_at"] or row["created_at"]),
@@ -202,11 +234,11 @@ def _refuse_unknown(row: Any, what: str) -> None:
 def _service(row: Any) -> Service:
     _refuse_unknown(row, f"compute service {row['host']}")
     return Service(
-        id=row["id"],
+        id=_typed(row["id"], str),
         host=row["host"],
-        up=row["state"] == "up" and not row["forced_down"],
-        enabled=row["status"] == "enabled",
-        forced_down=row["forced_down"],
+        up=_either(row["state"], "up", "down") and not row["forced_down"],
+        enabled=_either(row["status"], "enabled", "disabled"),
+        forced_down=_typed(row["forced_down"], bool),
         disabled_reason=row["disabled_reason"],
     )
 

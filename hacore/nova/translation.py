@@ -39,6 +39,8 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
     :param what: what was to be done, after "Failed to".
     """
     if isinstance(exc, ks_exc.ConnectFailure | ks_exc.ConnectTimeout | ks_exc.ConnectionError):
+        if isinstance(exc, ks_exc.SSLError):
+            what = f"{what} (check [nova] cafile, certfile and keyfile)"
         if _was_sent(exc):
             return errors.NovaOutcomeUnknown(f"Failed to {what}: no answer ({exc})")
         return errors.TransientNovaError(f"Failed to {what}: {exc}")
@@ -64,6 +66,8 @@ def _of_nova(code: int, text: str) -> errors.NovaError:
 def _of_keystone(exc: Exception, text: str) -> errors.NovaError:
     """Translate what keystoneauth raises itself: Keystone was asked, Nova has seen nothing."""
     status = getattr(exc, "http_status", None)
+    if isinstance(exc, ks_exc.InvalidResponse):  # a page of a proxy
+        return errors.TransientNovaError(text)
     # DiscoveryFailure: nothing, or nothing of Keystone's, answers at auth_url
     if status in _UNAVAILABLE or status in _BUSY or isinstance(exc, ks_exc.DiscoveryFailure):
         return errors.TransientNovaError(text)

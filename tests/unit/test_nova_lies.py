@@ -69,6 +69,20 @@ LIES: dict[str, tuple[int, bytes]] = {
         ).encode(),
     ),
     "null": (200, b"null"),
+    "JSON of a gateway with 404": (404, b'{"message": "no Route matched"}'),
+    "JSON of a gateway with 403": (403, b'{"error": {"code": 4031, "message": "no"}}'),
+    "null in a refusal": (400, b'{"badRequest": null}'),
+    "null in a failure": (503, b'{"a": null}'),
+    "a proxy's own status": (524, b""),
+    "a method that is not allowed": (405, PAGE),
+    "objects in the place of lists": (
+        200,
+        json.dumps(
+            {key: {} for key in ("servers", "services", "migrations", "aggregates", "server")}
+            | {"instanceActions": {}, "service": {}, "aggregate": {"hosts": {}}}
+        ).encode(),
+    ),
+    "nested without end": (200, b"[" * 100_000),
     "a redirect that nobody follows": (304, b""),
 }
 
