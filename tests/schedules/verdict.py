@@ -192,7 +192,7 @@ class _Verdict:
             if not sent and "confirm-gone" in (move["message"] or ""):
                 continue
             before = sum(at < sent[0].at for at in of_sick) if sent else len(of_sick)
-            if not sent or before > 1:
+            if of_sick and (not sent or before > 1):  # else nothing was called: no reserved host
                 self._checks.broken(
                     f"{move['instance_uuid']} waited for its turn until evacuate of "
                     f"{sick.name} had been called {before} times"
