@@ -112,10 +112,25 @@ class InstanceEvacuator:
         """
         if instance.task_state != TaskState.MIGRATING or move.gone_confirmed_by is not None:
             return None
-        newest = next(iter(self._nova.migrations_of(move.instance_uuid)), None)
+        newest = self._newest_migration(move)
         if newest is None or newest.type != _LIVE or newest.status in _GUEST_AT_SOURCE:
             return None
         return newest
+
+    def _newest_migration(self, move: Move) -> Migration | None:
+        """Return the newest record of a migration of the instance.
+
+        Nova shows none of a cell that it cannot reach: that there is none is believed only where
+        it shows the compute service of the host right after.
+        """
+        while True:
+            refusals = self._nova.refusals
+            records = self._nova.migrations_of(move.instance_uuid)
+            if records:
+                return records[0]
+            self._nova.service(move.source_host)
+            if self._nova.refusals == refusals:
+                return None
 
     def _begin_with_lock(self, move: Move, instance: Instance) -> None:
         """Record the beginning; lock what is not ``active``, where nobody else has.
