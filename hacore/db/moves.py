@@ -124,22 +124,16 @@ def begin(db: Database, claim: Claim, move: Move) -> None:
 
 
 @retry
-def about_to_call(db: Database, claim: Claim, move: Move) -> None:
-    """Record, before it is sent, that Nova is asked to reset or to evacuate the instance now."""
-    with db.write() as session:
-        _, now = claims.lock_claimed(db, session, claim)
-        session.get_one(Move, move.id).called_at = now
+def about_to_call(db: Database, claim: Claim, move: Move, *, resets: bool = False) -> None:
+    """Record, before it is sent, that Nova is asked to reset or to evacuate the instance now.
 
-
-@retry
-def about_to_reset(db: Database, claim: Claim, move: Move) -> None:
-    """Record the same of a reset to ``error``, and that the state is to be set back."""
+    :param resets: to ``error``: the state is to be set back where that comes to nothing.
+    """
     with db.write() as session:
         _, now = claims.lock_claimed(db, session, claim)
         row = session.get_one(Move, move.id)
         row.called_at = now
-        row.state_reset = True
-    move.state_reset = True
+        row.state_reset = move.state_reset = resets or move.state_reset
 
 
 @retry

@@ -99,6 +99,19 @@ class RecoveryContext:
         """Return all instances of `host` by uuid, as Nova showed them at most `age_s` ago."""
         return self.engine.listings.listing(self.nova, host, self.clock.monotonic() - age_s)
 
+    def believed(self, host: str, read: Callable[[], T]) -> T:
+        """Return what `read` finds while Nova shows the compute service of `host`.
+
+        Nova leaves out, all or some of it, what is in a cell that it cannot reach.  So it is read
+        again where Nova was unavailable before it has shown the service right after.
+        """
+        while True:
+            refusals = self.nova.refusals
+            found = read()
+            self.nova.service(host)
+            if self.nova.refusals == refusals:
+                return found
+
     def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
         """Evacuate the open moves, to the host `target` or where Nova chooses.
 

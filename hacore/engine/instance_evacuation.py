@@ -112,25 +112,13 @@ class InstanceEvacuator:
         """
         if instance.task_state != TaskState.MIGRATING or move.gone_confirmed_by is not None:
             return None
-        newest = self._newest_migration(move)
+        records = self._context.believed(
+            move.source_host, lambda: self._nova.migrations_of(move.instance_uuid)
+        )
+        newest = records[0] if records else None
         if newest is None or newest.type != _LIVE or newest.status in _GUEST_AT_SOURCE:
             return None
         return newest
-
-    def _newest_migration(self, move: Move) -> Migration | None:
-        """Return the newest record of a migration of the instance.
-
-        Nova shows none of a cell that it cannot reach: that there is none is believed only where
-        it shows the compute service of the host right after.
-        """
-        while True:
-            refusals = self._nova.refusals
-            records = self._nova.migrations_of(move.instance_uuid)
-            if records:
-                return records[0]
-            self._nova.service(move.source_host)
-            if self._nova.refusals == refusals:
-                return None
 
     def _begin_with_lock(self, move: Move, instance: Instance) -> None:
         """Record the beginning; lock what is not ``active``, where nobody else has.
@@ -172,8 +160,8 @@ class InstanceEvacuator:
     def _begin(self, move: Move) -> None:
         moves.begin(self._context.db, self._context.claim, move)
 
-    def _about_to_call(self, move: Move) -> None:
-        moves.about_to_call(self._context.db, self._context.claim, move)
+    def _about_to_call(self, move: Move, *, resets: bool = False) -> None:
+        moves.about_to_call(self._context.db, self._context.claim, move, resets=resets)
 
     def _about_to_stop(self, move: Move) -> None:
         moves.about_to_stop(self._context.db, self._context.claim, move)
@@ -182,7 +170,7 @@ class InstanceEvacuator:
         self._nova.reset_state(
             move.instance_uuid,
             VmState.ERROR,
-            lambda: moves.about_to_reset(self._context.db, self._context.claim, move),
+            lambda: self._about_to_call(move, resets=True),
         )
 
     def _elsewhere(self, move: Move) -> Verdict:

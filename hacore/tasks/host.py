@@ -110,18 +110,10 @@ class PrepareHAEnabledInstancesTask(ComputeServiceTask):
         return wanted
 
     def _instances(self, host_name: str) -> Collection[Instance]:
-        """List the instances of the host.
-
-        Nova leaves out those of a cell that it cannot reach, all of them or some: a list is
-        believed only where it shows the compute service of the host right before and right after.
-        """
-        while True:
-            self.compute_service(host_name)
-            refusals = self.novaclient.refusals
-            instances = self.context.instances_on(host_name).values()
-            self.compute_service(host_name)
-            if self.novaclient.refusals == refusals:
-                return instances
+        """List the instances of the host, where Nova shows its service before and after."""
+        self.compute_service(host_name)
+        listed = self.context.believed(host_name, lambda: self.context.instances_on(host_name))
+        return listed.values()
 
     def _in_order(self, instances: Iterable[Instance]) -> list[Instance]:
         return sorted(
