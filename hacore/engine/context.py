@@ -16,6 +16,7 @@ from hacore.engine.lease import Lease
 from hacore.engine.listing_cache import ListingCache
 from hacore.engine.log_context import Pool, TracedPool
 from hacore.engine.window import Window
+from hacore.errors import TransientNovaError
 from hacore.nova import LATE_S, Instance, Nova
 from hacore.states import StepState
 
@@ -108,7 +109,11 @@ class RecoveryContext:
         while True:
             refusals = self.nova.refusals
             found = read()
-            self.nova.service(host)
+            if self.nova.service(host) is None:  # some versions leave it out, too
+                raise TransientNovaError(
+                    f"Nova does not show the compute service of {host} any more, so what it has "
+                    "listed of the host is not believed; check the database of its cell."
+                )
             if self.nova.refusals == refusals:
                 return found
 
