@@ -14,14 +14,13 @@ from hacore.db.engine import Database
 if TYPE_CHECKING:
     # it imports eventlet, through oslo.messaging: not for oslopolicy's generators, which list rules
     from hacore.events import Events
-    from hacore.nova import Service
 
 
 class ComputeServices(Protocol):
     """What the API needs of Nova."""
 
-    def services(self) -> "Sequence[Service]":
-        """Return all nova-compute services; raises like `service`."""
+    def host_names(self) -> "Sequence[str]":
+        """Return the host of each nova-compute service; raises like `service`."""
 
     def service(self, host: str) -> object | None:
         """Return the nova-compute service of that host; None if Nova has none.

@@ -77,7 +77,7 @@ def _require_uuids(segment_id: str, host_id: str) -> None:
 
 def _refuse_unknown_to_nova(call: Call, host: str) -> None:
     if call.services.nova.service(host) is None:
-        names = (service.host for service in call.services.nova.services())
+        names = call.services.nova.host_names()
         raise Invalid(
             f"name: Nova has no compute service on a host named {host!r}{hint(host, names)}"
         )

@@ -6,6 +6,7 @@ client         `Nova`: one method for each question or order, and nothing else
 microversions  which ones hacore works with, and for what
 retry          what is retried, how long, and the guard that each call asks
 session        HTTP, authentication, metrics of each request
+keystone       what is a token, and what is none
 responses      what an answer must look like to be believed
 translation    from the libraries' exceptions to `hacore.errors`
 types          services, instances, migration records, aggregates

@@ -154,10 +154,10 @@ class Nova:
 
     # ----------------------------------------------------------- services
 
-    def services(self) -> list[Service]:
-        """Return all nova-compute services."""
+    def host_names(self) -> list[str]:
+        """Return the host of each nova-compute service, also of those in cells that are down."""
         query = {"binary": "nova-compute"}
-        return self._get("list the compute services", "/os-services", responses.services, query)
+        return self._get("list the compute services", "/os-services", responses.host_names, query)
 
     def service(self, host: str) -> Service | None:
         """Return the nova-compute service of `host`, or None when Nova knows none."""
@@ -193,7 +193,7 @@ class Nova:
                 self._send(
                     "PUT",
                     f"/os-services/{service.id}",
-                    responses.service,
+                    responses.service_as(service.host, "status", body["status"]),
                     body=body,
                     timeout=_SERVICE_ANSWER_S,
                 )
@@ -211,7 +211,7 @@ class Nova:
             lambda: self._send(
                 "PUT",
                 f"/os-services/{service.id}",
-                responses.service,
+                responses.service_as(service.host, "forced_down", True),
                 body={"forced_down": True},
             ),
             f"force down nova-compute on {service.host}",
@@ -390,7 +390,7 @@ class Nova:
         Raises NovaConflict where the host cannot be in it: it is in another availability zone.
         """
         try:
-            self._change_members(aggregate, "add_host", host, f"add {host} to")
+            self._change_members(aggregate, "add_host", host, f"add {host} to", True)
         except errors.NovaConflict:
             if not self._is_member(aggregate, host):
                 raise
@@ -399,15 +399,18 @@ class Nova:
     def remove_from_aggregate(self, aggregate: Aggregate, host: str) -> None:
         """Remove `host` from `aggregate`; no member of it is fine."""
         try:
-            self._change_members(aggregate, "remove_host", host, f"remove {host} from")
+            self._change_members(aggregate, "remove_host", host, f"remove {host} from", False)
         except errors.NovaNotFound:
             if self._is_member(aggregate, host):
                 raise
 
-    def _change_members(self, aggregate: Aggregate, action: str, host: str, what: str) -> None:
+    def _change_members(
+        self, aggregate: Aggregate, action: str, host: str, what: str, member: bool
+    ) -> None:
         path, body = f"/os-aggregates/{aggregate.id}/action", {action: {"host": host}}
+        shape = responses.aggregate_with(host, member)
         self._retrier.call(
-            lambda: self._send("POST", path, responses.aggregate, body=body),
+            lambda: self._send("POST", path, shape, body=body),
             f"{what} aggregate {aggregate.name}",
         )
 

@@ -101,9 +101,9 @@ def newest_microversion(body: Any) -> api_versions.APIVersion:
     return api_versions.APIVersion(body["version"]["version"] or "2.1")
 
 
-def services(body: Any) -> list[Service]:
+def host_names(body: Any) -> list[str]:
     """``GET /os-services``."""
-    return [_service(row) for row in _rows(body, "services")]
+    return [_typed(row["host"], str) for row in _rows(body, "services")]
 
 
 def services_of(host: str) -> Shape[list[Service]]:
@@ -114,9 +114,15 @@ def services_of(host: str) -> Shape[list[Service]]:
     ]
 
 
-def service(body: Any) -> None:
-    """``PUT /os-services/{id}``."""
-    _ = body["service"]["host"]
+def service_as(host: str, key: str, value: object) -> Shape[None]:
+    """``PUT /os-services/{id}``: the service as it is stored now."""
+
+    def read_service(body: Any) -> None:
+        row = body["service"]
+        if (row["host"], row[key]) != (host, value):
+            raise ValueError(f"{key} of {row['host']} is {row[key]!r}, and not {value!r} of {host}")
+
+    return read_service
 
 
 def instance(body: Any) -> Instance:
@@ -146,9 +152,14 @@ def aggregates(body: Any) -> list[Aggregate]:
     ]
 
 
-def aggregate(body: Any) -> None:
-    """``POST /os-aggregates/{id}/action``."""
-    _rows(body["aggregate"], "hosts")
+def aggregate_with(host: str, member: bool) -> Shape[None]:
+    """``POST /os-aggregates/{id}/action``: the aggregate, of which `host` is a member or is not."""
+
+    def read_aggregate(body: Any) -> None:
+        if (host in _rows(body["aggregate"], "hosts")) is not member:
+            raise ValueError(f"{host} is {'not ' if member else ''}in the aggregate")
+
+    return read_aggregate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

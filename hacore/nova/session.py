@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from hacore import errors, metrics
 from hacore.clock import Clock, SystemClock
+from hacore.nova.keystone import LOGGING_IN, KeystoneUnavailable, check_answers
 from hacore.nova.retry import CURRENT_GUARD
 from hacore.nova.translation import CLIENT_ERRORS, UnusableTlsFiles
 
@@ -55,6 +56,9 @@ class GuardedSession(requests.Session):
         try:
             answer = super().send(request, **kwargs)
             status = str(answer.status_code)
+            if status == "401" and request.method == "GET" and LOGGING_IN.get():
+                # keystoneauth would ask for a token, under the lock that it holds for that
+                raise KeystoneUnavailable("the version document at [nova] auth_url wants a token")
         except requests.RequestException:  # which is an OSError too
             raise
         except OSError as exc:  # requests looks for the files when it connects
@@ -91,6 +95,7 @@ def make_session(conf: cfg.ConfigOpts, clock: Clock, http: HTTPAdapter | None = 
     """
     try:
         auth = loading.load_auth_from_conf_options(conf, "nova")
+        check_answers(auth)
         guarded = GuardedSession(clock)
         for scheme in ("http://", "https://"):
             guarded.mount(scheme, http or _ConnectionAdapter(conf.nova.connect_timeout))
@@ -136,6 +141,7 @@ def check_login(conf: cfg.ConfigOpts, group: str) -> None:
     """
     try:
         auth = loading.load_auth_from_conf_options(conf, group)
+        check_answers(auth)
         loading.load_session_from_conf_options(
             conf, "nova", auth=auth, session=GuardedSession(SystemClock())
         ).get_auth_headers()

@@ -6,6 +6,7 @@ from novaclient import exceptions as nova_exc
 from urllib3 import exceptions as urllib3_exc
 
 from hacore import errors
+from hacore.nova.keystone import KeystoneUnavailable
 from hacore.nova.responses import UnexpectedResponse
 
 
@@ -19,6 +20,7 @@ CLIENT_ERRORS = (
     ks_exc.ClientException,
     UnexpectedResponse,
     UnusableTlsFiles,
+    KeystoneUnavailable,
 )
 
 _BUSY = frozenset({429})
@@ -48,7 +50,7 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
     if isinstance(exc, UnexpectedResponse):
         # whoever answered may have passed it on: unavailable, and not known what became of it
         return errors.NovaOutcomeUnknown(text)
-    if isinstance(exc, UnusableTlsFiles):
+    if isinstance(exc, UnusableTlsFiles | KeystoneUnavailable):
         return errors.TransientNovaError(text)
     if isinstance(exc, nova_exc.ClientException):
         return _of_nova(exc.code, text)
@@ -71,6 +73,8 @@ def _of_keystone(exc: Exception, text: str) -> errors.NovaError:
     # DiscoveryFailure: nothing, or nothing of Keystone's, answers at auth_url
     if status in _UNAVAILABLE or status in _BUSY or isinstance(exc, ks_exc.DiscoveryFailure):
         return errors.TransientNovaError(text)
+    if isinstance(exc, ks_exc.HttpError) and not _refused_by_keystone(exc):
+        return errors.TransientNovaError(f"{text} (not an answer of Keystone's)")
     if isinstance(exc, ks_exc.Unauthorized):
         return errors.NovaForbidden(f"{text}; check the login in [nova]")
     if isinstance(exc, ks_exc.EndpointNotFound):
@@ -78,6 +82,17 @@ def _of_keystone(exc: Exception, text: str) -> errors.NovaError:
             f"{text}; check [nova] region_name and valid_interfaces against the service catalog"
         )
     return errors.NovaError(text)
+
+
+def _refused_by_keystone(exc: ks_exc.HttpError) -> bool:
+    """Whether it is in this form: ``{"error": {"code": 401, "message": ...}}``."""
+    if exc.response is None:
+        return False
+    try:
+        fault = exc.response.json()["error"]
+        return bool(fault["code"] == exc.http_status and "message" in fault)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _was_sent(exc: BaseException | None) -> bool:

@@ -126,15 +126,17 @@ class StopInstanceTask(_InstanceTask):
             # a stop of an earlier claim that is on its way must not come after the start, nor
             # after a recovery that leaves the instance alone
             self.context.outwait_earlier_claims()
+        alarm = Alarm(self.context, self.novaclient, instance_uuid, self.name)
         if stopped_before:
-            self._check_wanted(self.instance(instance_uuid))
+            instance = self.instance(instance_uuid)
+            self._check_wanted(instance)
+            alarm.check_host(instance)  # its host may have failed meanwhile
             # an engine that died after this step may have started it already
             self.update_details(
                 f"Instance {instance_uuid} was already stopped by an earlier claim.", 1.0
             )
             return
         timeout_s = self.context.conf.wait_period_after_power_off
-        alarm = Alarm(self.context, self.novaclient, instance_uuid, self.name)
         self.when_idle(instance_uuid, lambda instance: self._stop(instance, alarm), timeout_s)
         self.wait_for_state(instance_uuid, VmState.STOPPED, timeout_s)
         self.update_details(f"Instance {instance_uuid} is stopped.", 1.0)

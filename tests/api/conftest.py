@@ -19,7 +19,6 @@ from hacore.api.server import make_server
 from hacore.clock import SystemClock
 from hacore.db.engine import Database
 from hacore.errors import HacoreError
-from hacore.nova import Service
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.server import SandboxServer
@@ -36,8 +35,8 @@ class Computes:
         self.asked: list[str] = []
         self.error: HacoreError | None = None
 
-    def services(self) -> list[Service]:
-        return [Service(name, name, True, True, False, None) for name in sorted(self.names)]
+    def host_names(self) -> list[str]:
+        return sorted(self.names)
 
     def service(self, host: str) -> object | None:
         self.asked.append(host)

@@ -350,6 +350,12 @@ def test_a_host_is_registered_under_a_wrong_name(operator: Operator, db: Databas
     }
 
 
+def test_a_host_is_registered_without_its_domain(operator: Operator, db: Database) -> None:
+    name = "COMPUTE1.a-domain-that-is-much-longer-than-the-name-of-the-host.example.org"
+    factories.host(db, name, segment_uuid=factories.segment(db).uuid)
+    assert "if compute1 is meant, run" in wrongs(operator)["hosts"]
+
+
 def test_a_host_is_registered_that_resembles_none(operator: Operator, db: Database) -> None:
     segment = factories.segment(db, name="rack1")
     factories.host(db, "db-7", segment_uuid=segment.uuid)

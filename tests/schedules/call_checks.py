@@ -61,7 +61,7 @@ class CallChecks:
         #: Reserved hosts that belonged to a recovery once.
         self.ever_taken: set[str] = set()
         #: Notifications with the instances that were stopped for them.
-        self._acted_for: set[tuple[str, str]] = set()
+        self.acted_for: set[tuple[str, str]] = set()
         #: When each engine last read a server, or a list of them.
         self._looked_at: dict[str, float] = {}
         #: When the host of each notification had died, as it came in.
@@ -189,9 +189,9 @@ class CallChecks:
         if server is None:
             return
         looked_at = self._looked_at.get(actor, 0.0)
-        mine = (row["uuid"], instance) in self._acted_for
+        mine = (row["uuid"], instance) in self.acted_for
         if action in ("os-stop", "os-start"):  # what was begun is completed, wherever it is then
-            self._acted_for.add((row["uuid"], instance))
+            self.acted_for.add((row["uuid"], instance))
         if server.host != self._host_of(row):
             if server.updated < looked_at and not mine:
                 self.broken(

@@ -113,9 +113,12 @@ class _Verdict:
             for happening in self._plan.happenings
             if happening.what == "guest_dies"
         }
+        restarted = {instance for _, instance in self._checks.acted_for}  # for an alarm
         for instance in self._plan.instances:
             server = self._servers[instance.name]
-            if server.uuid not in self._checks.before or instance.name in crashed:
+            if server.uuid not in self._checks.before:
+                continue
+            if instance.name in crashed or server.uuid in restarted:
                 continue
             died_at, vm_state, power_state = self._checks.before[server.uuid]
             moves = [

@@ -277,7 +277,7 @@ def test_whatever_has_not_the_expected_shape_is_one_error(
     _, _, rest, clock = make_nova()
     nova = Nova(conf, clock=clock, http=Answering(rest, clock, path=path, status=200, body=body))
     with pytest.raises(errors.NovaError, match=r"Failed to .*: unexpected answer from Nova"):
-        nova.services()
+        nova.host_names()
 
 
 def test_a_redirected_action_is_not_followed(conf: cfg.ConfigOpts, make_nova: MakeNova) -> None:

@@ -23,7 +23,7 @@ PAGE = b"<html><body>We are back soon.</body></html>"
 
 READS: dict[str, Callable[[Nova], object]] = {
     "now": lambda nova: nova.now(),
-    "services": lambda nova: nova.services(),
+    "host_names": lambda nova: nova.host_names(),
     "service": lambda nova: nova.service("compute1"),
     "instances_on": lambda nova: nova.instances_on("compute1"),
     "uuids_on": lambda nova: nova.uuids_on("compute1"),
@@ -186,6 +186,27 @@ def test_a_cell_that_is_down_is_nova_that_is_unavailable(make_nova: MakeNova) ->
     assert service.up
 
 
+ENABLED = {"host": "compute1", "status": "enabled", "state": "up", "forced_down": False}
+
+
+@pytest.mark.parametrize(
+    ("asked", "body"),
+    [
+        ("disable_service", {"service": ENABLED}),
+        ("enable_service", {"service": {**ENABLED, "status": "disabled"}}),
+        ("enable_service", {"service": {**ENABLED, "host": "compute2"}}),
+        ("force_down", {"service": ENABLED}),
+        ("add_to_aggregate", {"aggregate": {"hosts": ["compute1"]}}),
+        ("remove_from_aggregate", {"aggregate": {"hosts": ["compute1"]}}),
+    ],
+)
+def test_an_order_that_was_not_carried_out(
+    lied_to: Callable[[tuple[int, bytes]], Nova], asked: str, body: object
+) -> None:
+    with pytest.raises(errors.TransientNovaError, match="unexpected answer from Nova"):
+        WRITES[asked](lied_to((200, json.dumps(body).encode())))
+
+
 def test_pages_that_never_end(lied_to: Callable[[tuple[int, bytes]], Nova]) -> None:
     row = {"id": UUID, "links": []}
     link = {"rel": "next", "href": "http://sandbox/servers?marker=" + UUID}
@@ -207,6 +228,73 @@ def test_two_services_of_one_name(lied_to: Callable[[tuple[int, bytes]], Nova]) 
     nova = lied_to((200, json.dumps({"services": [row, {**row, "id": "other"}]}).encode()))
     with pytest.raises(errors.NovaError, match="2 compute services on hosts named compute1"):
         nova.service("compute1")
+
+
+TOKEN = {
+    "methods": ["password"],
+    "issued_at": "2026-11-27T00:00:00.000000Z",
+    "expires_at": "2036-11-27T00:00:00.000000Z",
+    "catalog": [],
+}
+#: Path that is lied about, status, body.
+LIES_OF_KEYSTONE: dict[str, tuple[str, int, object]] = {
+    "versions want a token": ("identity", 401, {"error": {"code": 401, "message": "no"}}),
+    "versions are null": ("identity", 200, None),
+    "versions are a number": ("identity", 200, {"versions": 5}),
+    "versions are nowhere": ("identity", 404, {}),
+    "versions are teapots": ("identity", 200, {"versions": [{"id": 7, "links": None}]}),
+    "a token of null": ("tokens", 201, None),
+    "a list": ("tokens", 201, []),
+    "an object of nobody": ("tokens", 200, {"message": "hello"}),
+    "a token without its end": ("tokens", 201, {"token": {"methods": ["password"]}}),
+    "an end that is no time": ("tokens", 201, {"token": {**TOKEN, "expires_at": "soon"}}),
+    "a catalog of null": ("tokens", 201, {"token": {**TOKEN, "catalog": [None]}}),
+    "a token without an id": ("tokens", 201, {"token": TOKEN}),
+    "no content": ("tokens", 204, ""),
+    "a redirect to nowhere": ("tokens", 302, ""),
+    "a login page": ("tokens", 401, {"login": "please"}),
+    "a gateway that refuses": ("tokens", 403, {"message": "no"}),
+    "a path that nobody serves": ("tokens", 404, {"message": "no Route matched"}),
+    "a proxy's own status": ("tokens", 520, ""),
+}
+
+
+class LiarInKeystonesPlace(SandboxAdapter):
+    """Answers in Keystone's place; the sandbox's own answer is seen by nobody."""
+
+    lie: tuple[str, int, object]
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = super().send(request, **options)
+        path, status, body = self.lie
+        if not (request.url or "").rstrip("/").endswith(path):
+            return answer
+        answer.status_code, answer.reason = status, "lie"
+        answer._content = json.dumps(body).encode() if body != "" else b""
+        answer.headers.clear()
+        answer.headers["Content-Type"] = "application/json"
+        return answer
+
+
+@pytest.mark.timeout(30)  # it hung
+@pytest.mark.parametrize("lie", LIES_OF_KEYSTONE)
+def test_a_lie_in_keystones_place_is_no_answer(make_nova: MakeNova, conf: Any, lie: str) -> None:
+    _, cloud, _, clock = make_nova()
+    liar = LiarInKeystonesPlace(Rest(cloud), clock)
+    liar.lie = LIES_OF_KEYSTONE[lie]
+    conf.set_override("auth_url", conf.nova.auth_url.removesuffix("/v3"), "nova")
+    nova = Nova(conf, clock=clock, retry_timeout_s=0.0, http=liar)
+    for ask in (nova.authenticate, nova.keep_token, nova.log_in, nova.host_names):
+        with pytest.raises(errors.TransientNovaError):
+            ask()
+
+
+def test_keystones_own_refusal_is_believed(make_nova: MakeNova, conf: Any) -> None:
+    _, cloud, _, clock = make_nova()
+    conf.set_override("password", "wrong", "nova")
+    nova = Nova(conf, clock=clock, retry_timeout_s=0.0, http=SandboxAdapter(Rest(cloud), clock))
+    with pytest.raises(errors.NovaForbidden, match="check the login in"):
+        nova.host_names()
 
 
 @pytest.mark.parametrize("content", [None, "-----BEGIN CERTIFICATE-----\nMII"])

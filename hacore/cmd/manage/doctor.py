@@ -7,6 +7,7 @@ unlocked and restarted.
 """
 
 import argparse
+import collections
 import datetime
 import difflib
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ from hacore.errors import (
     TransientNovaError,
     Unavailable,
 )
+from hacore.hostnames import alike
 from hacore.nova import Nova, check_login
 
 if TYPE_CHECKING:
@@ -245,13 +247,23 @@ def _nova_clock(clock: Clock, nova: Nova) -> Finding:
 def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
     """Compare the names of registered hosts with those of Nova's compute services."""
     try:
-        known = {service.host for service in nova.services()}
+        services = collections.Counter(nova.host_names())
     except NovaError as exc:
         yield unchecked("hosts", _sentence(exc))
         return
+    known = set(services)
+    twice = sorted(name for name, count in services.items() if count > 1)
+    for name in twice:
+        yield wrong(
+            "hosts",
+            f"Nova has {services[name]} compute services on hosts named {name}, and hacore cannot "
+            "know which of them has failed; give each host a name of its own.",
+        )
     unknown = [host for host in registered if host.name not in known]
     for host in unknown:
-        close = difflib.get_close_matches(host.name, known, n=1, cutoff=0.5)
+        close = alike(host.name, known) or difflib.get_close_matches(
+            host.name, known, n=1, cutoff=0.5
+        )
         where = f"openstack segment host update {host.segment_uuid} {host.name}"
         remedy = (
             f"if {close[0]} is meant, run '{where} --name {close[0]}'"
@@ -263,7 +275,7 @@ def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
             f"Host {host.name} of segment {host.segment_name} is not a compute service of Nova, "
             f"so nothing can be evacuated from it; {remedy}.",
         )
-    if not unknown:
+    if not unknown and not twice:
         unwatched = sorted(known - {host.name for host in registered})
         text = f"{len(registered)} registered, all known to Nova."
         if unwatched:
