@@ -104,8 +104,10 @@ class RecoveryContext:
         """Return what `read` finds while Nova shows the compute service of `host`.
 
         Nova leaves out, all or some of it, what is in a cell that it cannot reach.  So it is read
-        again where Nova was unavailable before it has shown the service right after.
+        again where Nova was unavailable before it has shown the service right after.  And
+        nothing is read twice before it is believed: the cell may have been gone for a moment.
         """
+        empty_before = False
         while True:
             refusals = self.nova.refusals
             found = read()
@@ -114,8 +116,12 @@ class RecoveryContext:
                     f"Nova does not show the compute service of {host} any more, so what it has "
                     "listed of the host is not believed; check the database of its cell."
                 )
-            if self.nova.refusals == refusals:
+            whole = self.nova.refusals == refusals
+            if whole and (found or empty_before):
                 return found
+            empty_before = whole
+            if whole:
+                self.guard.wait(self.conf.verify_interval)
 
     def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
         """Evacuate the open moves, to the host `target` or where Nova chooses.

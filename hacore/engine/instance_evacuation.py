@@ -261,8 +261,10 @@ class InstanceEvacuator:
     def _set_back(self, move: Move) -> str:
         """Undo the reset of an instance that was not evacuated; return a sentence about it."""
         instance = self._nova.instance(move.instance_uuid)
-        if self._recorded(move) or instance.vm_state != VmState.ERROR or instance.task_state:
-            return ""  # Nova has begun an evacuation: the state is what that left
+        if instance.vm_state != VmState.ERROR or instance.task_state:
+            return ""
+        if self._recorded(move) and instance.fault:
+            return ""  # the evacuation that Nova has begun left that
         if move.vm_state != VmState.ACTIVE:
             return (
                 f"The instance was {move.vm_state} and is in ERROR since hacore reset its state; "

@@ -180,9 +180,11 @@ class StartInstanceTask(_InstanceTask):
 
     def execute(self, instance_uuid: str) -> None:
         """Ask Nova to start it; only a stopped one is started."""
-        self.when_idle(instance_uuid, self._start, self.context.conf.wait_period_after_power_on)
+        alarm = Alarm(self.context, self.novaclient, instance_uuid, self.name)
+        timeout_s = self.context.conf.wait_period_after_power_on
+        self.when_idle(instance_uuid, lambda instance: self._start(instance, alarm), timeout_s)
 
-    def _start(self, instance: Instance) -> bool | None:
+    def _start(self, instance: Instance, alarm: Alarm) -> bool | None:
         uuid = instance.uuid
         if instance.vm_state == VmState.ACTIVE:  # it was stopped: somebody has started it since
             earlier = self.context.reached(self.name, StepState.RUNNING)
@@ -194,6 +196,7 @@ class StartInstanceTask(_InstanceTask):
                 f"Instance {uuid} cannot be started: vm_state is {instance.vm_state}, "
                 f"expected {VmState.STOPPED}."
             )
+        alarm.check_host(instance)  # a host recovery may have moved it while this one waited
         if instance.task_state and instance.task_state != TaskState.POWERING_ON:
             return None
         begun = self.order(self.novaclient.start, uuid, VmState.ACTIVE, TaskState.POWERING_ON)
