@@ -185,6 +185,7 @@ class CallChecks:
 
     def _alarmed(self, actor: str, row: dict[str, Any], instance: str, action: str) -> None:
         """An alarm stops no instance that was well when it was looked at, nor one elsewhere."""
+        self._cloud.advance()
         server = self._cloud.state.servers.get(instance)
         if server is None:
             return

@@ -215,7 +215,11 @@ class Checks(CallChecks):
         if new["status"] == "succeeded":
             self._cloud.advance()
             server = self._cloud.state.servers.get(new["instance_uuid"])
-            if server is not None and server.host == new["source_host"]:
+            if server is None or server.host != new["source_host"]:
+                return
+            # or it has moved, and come back by the recovery of the host where it was
+            records = self._cloud.state.migrations_of[new["instance_uuid"]]
+            if not any(record.dest_compute == server.host for record in records):
                 self.broken(f"{server.name} is said to have moved and is on {server.host}")
 
     def _is_gone(self, move: dict[str, Any]) -> None:
