@@ -37,6 +37,8 @@ def clean_up(context: RecoveryContext) -> list[str]:
     if not recovered and recoveries.changed_host(context.db, claim):
         try:
             service = context.nova.service(claim.host_name)
+            if service is None and not claim.expired:
+                _believe_gone(context)
             if service is not None and service.up:
                 restore_host(context, service)
         except TransientNovaError:
@@ -78,6 +80,8 @@ def _end_move(context: RecoveryContext, evacuator: InstanceEvacuator, move: Move
             raise  # it is the unlock that was refused: the lock stays recorded
         why = f"{_OPEN[MoveStatus(move.status)]} {exc}"
         moves.end(context.db, context.claim, move, MoveStatus.FAILED, step=None, message=why)
+        if move.locked:
+            evacuator.unlock(move)
         raise
 
 
@@ -89,6 +93,16 @@ def restore_host(context: RecoveryContext, service: Service) -> None:
         recoveries.enabled_again(db, claim)
         context.note(f"Enabled nova-compute on {service.host} again.")
     recoveries.end_maintenance(db, claim)
+
+
+def _believe_gone(context: RecoveryContext) -> None:
+    """Raise TransientNovaError where Nova has shown the service before that it does not now."""
+    host = context.claim.host_name
+    if recoveries.disabled_service(context.db, context.claim):
+        raise TransientNovaError(
+            f"Nova does not show the compute service of {host} any more, which hacore has "
+            "disabled; if it was deleted in Nova, abandon this recovery."
+        )
 
 
 def _verdict(context: RecoveryContext, move: Move) -> Verdict:

@@ -241,7 +241,9 @@ class Checks(CallChecks):
         if row["status"] == Status.FINISHED and message.endswith("was restarted."):
             self._cloud.advance()
             server = self._cloud.state.servers.get(row["subject"].removeprefix("instance:"))
-            if server is not None and server.vm_state != "active":
+            # since the engine has looked: it may have been frozen before it wrote this
+            changed = server is not None and server.updated > self._looked_at.get(row["owner"], 0.0)
+            if server is not None and server.vm_state != "active" and not changed:
                 self.broken(f"{server.name} is said to have been restarted: {server.vm_state}")
         if row["status"] == Status.FINISHED and message.endswith("is disabled in Nova."):
             host = self.rows["hosts"][row["source_host_uuid"]]["name"]
