@@ -100,7 +100,14 @@ class Recoverer:
         except LeaseLost as exc:
             LOG.warning("notification %s: recovery interrupted: %s", claim.uuid, exc)
         except Interrupted as exc:
-            claims.release(self._db, claim, str(exc))
+            self._release(claim, str(exc))
+
+    def _release(self, claim: Claim, why: str) -> None:
+        try:
+            claims.release(self._db, claim, why)
+        except LeaseLost as exc:  # another engine was faster
+            LOG.warning("notification %s: recovery interrupted: %s", claim.uuid, exc)
+        else:
             self._released()
 
     def _outcome(self, context: RecoveryContext) -> Outcome:

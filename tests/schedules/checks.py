@@ -186,7 +186,9 @@ class Checks(CallChecks):
             if move["instance_uuid"] not in self._cloud.state.servers:
                 continue  # deleted meanwhile
             for record in self._cloud.state.migrations_of[move["instance_uuid"]]:
-                if record.dest_compute == host and record.status in (*UNDER_WAY, "done"):
+                evacuation = record.migration_type == "evacuation"
+                going = record.status in (*UNDER_WAY, "done")
+                if evacuation and record.dest_compute == host and going:
                     self.broken(f"{host} is reserved again, and {record.server.name} goes there")
 
     # ------------------------------------------------------------ verdicts
