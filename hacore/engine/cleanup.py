@@ -38,7 +38,7 @@ def clean_up(context: RecoveryContext) -> list[str]:
         try:
             service = context.nova.service(claim.host_name)
             if service is None and not claim.expired:
-                _believe_gone(context)
+                _refuse_missing_service(context)
             if service is not None and service.up:
                 restore_host(context, service)
         except TransientNovaError:
@@ -95,7 +95,7 @@ def restore_host(context: RecoveryContext, service: Service) -> None:
     recoveries.end_maintenance(db, claim)
 
 
-def _believe_gone(context: RecoveryContext) -> None:
+def _refuse_missing_service(context: RecoveryContext) -> None:
     """Raise TransientNovaError where Nova has shown the service before that it does not now."""
     host = context.claim.host_name
     if recoveries.disabled_service(context.db, context.claim):

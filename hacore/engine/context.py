@@ -104,8 +104,8 @@ class RecoveryContext:
         """Return what `read` finds while Nova shows the compute service of `host`.
 
         Nova leaves out, all or some of it, what is in a cell that it cannot reach.  So it is read
-        again where Nova was unavailable before it has shown the service right after.  And
-        nothing is read twice before it is believed: the cell may have been gone for a moment.
+        again where Nova was unavailable before it has shown the service right after.  That there
+        is nothing has to be found twice: the cell may have been gone for a moment.
         """
         empty_before = False
         while True:

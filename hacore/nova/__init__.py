@@ -13,7 +13,7 @@ types          services, instances, migration records, aggregates
 =============  ===============================================================
 """
 
-from hacore.nova.client import Nova
+from hacore.nova.client import Nova, of_several
 from hacore.nova.retry import LATE_S, Guard
 from hacore.nova.session import check_login, make_session
 from hacore.nova.types import (
@@ -41,4 +41,5 @@ __all__ = [
     "Service",
     "check_login",
     "make_session",
+    "of_several",
 ]

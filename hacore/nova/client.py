@@ -168,10 +168,7 @@ class Nova:
             lambda: self._services_of(host), f"read the compute service of {host}"
         )
         if len(rows) > 1:
-            raise errors.NovaError(
-                f"Nova has {len(rows)} compute services on hosts named {host}, and hacore cannot "
-                "know which of them has failed; give each host a name of its own."
-            )
+            raise errors.NovaError(of_several(host, len(rows)))
         return rows[0] if rows else None
 
     def disable_service(self, service: Service, reason: str) -> None:
@@ -521,6 +518,14 @@ class Nova:
             f"The call was not sent: to record it took longer than {_SOON_S:g} s, "
             f"{_MOST_RECORDS} times; check the database."
         )
+
+
+def of_several(host: str, count: int) -> str:
+    """Return the sentence about `count` compute services that have one host name."""
+    return (
+        f"Nova has {count} compute services on hosts named {host}, and hacore cannot know which of "
+        "them has failed; give each host a name of its own."
+    )
 
 
 def _date(text: str | None) -> datetime.datetime | None:

@@ -34,7 +34,7 @@ from hacore.errors import (
     Unavailable,
 )
 from hacore.hostnames import alike
-from hacore.nova import Nova, check_login
+from hacore.nova import Nova, check_login, of_several
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
@@ -254,11 +254,7 @@ def _hosts(nova: Nova, registered: Sequence[Registered]) -> Iterator[Finding]:
     known = set(services)
     twice = sorted(name for name, count in services.items() if count > 1)
     for name in twice:
-        yield wrong(
-            "hosts",
-            f"Nova has {services[name]} compute services on hosts named {name}, and hacore cannot "
-            "know which of them has failed; give each host a name of its own.",
-        )
+        yield wrong("hosts", of_several(name, services[name]))
     unknown = [host for host in registered if host.name not in known]
     for host in unknown:
         close = alike(host.name, known) or difflib.get_close_matches(
