@@ -43,15 +43,20 @@ def main() -> int:
     )
     parser.add_argument("--only", default="", help="those whose name has this in it")
     only = parser.parse_args().only
-    rows = yaml.safe_load(pathlib.Path(__file__).with_suffix(".yaml").read_text())
     missed = 0
     print("| broken on purpose | found by | as |\n|---|---|---|")
-    for breakage in (Breakage(**row) for row in rows):
+    for breakage in all_of_them():
         if only in breakage.breaks:
             caught = _caught(breakage)
             missed += caught is None
             print(f"| {breakage.breaks} | {caught or '**nothing** |'} |", flush=True)
     return 1 if missed else 0
+
+
+def all_of_them() -> list[Breakage]:
+    """Return what breakages.yaml lists."""
+    rows = yaml.safe_load(pathlib.Path(__file__).with_suffix(".yaml").read_text())
+    return [Breakage(**row) for row in rows]
 
 
 def _caught(breakage: Breakage) -> str | None:
@@ -65,7 +70,7 @@ def _caught(breakage: Breakage) -> str | None:
             else:
                 shutil.copy(source, copy / part)
         for edit in breakage.edits.strip().split("\n\n"):
-            _edit(copy / "hacore", edit.splitlines())
+            break_(copy / "hacore", edit.splitlines())
         if breakage.seed is None:
             return _caught_by_test(copy, breakage)
         return _caught_by_schedule(copy, breakage.seed)
@@ -92,7 +97,7 @@ def _caught_by_schedule(copy: pathlib.Path, seed: int) -> str | None:
     return None
 
 
-def _edit(folder: pathlib.Path, edit: list[str]) -> None:
+def break_(folder: pathlib.Path, edit: list[str]) -> None:
     """Replace lines that stand once below `folder`, at whatever indentation."""
     old = [re.escape(line[1:]) for line in edit if line.startswith("-")]
     new = [line[1:] for line in edit if line.startswith("+")]
