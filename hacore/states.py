@@ -120,3 +120,46 @@ class PowerState:
 
     RUNNING = 1
     SHUTDOWN = 4
+
+
+class Rule(enum.StrEnum):
+    """Why a recovery is held; see doc/safety.md."""
+
+    MAJORITY = "majority"  #: more than half of the hosts of a segment or zone are missing
+    BURST = "burst"  #: more hosts at once than dare to be true
+    NOVA = "nova"  #: Nova itself is ill
+    PAUSE = "pause"  #: a person has paused recoveries
+    BACKLOG = "backlog"  #: no engine had run, and nothing is known yet
+    RESTARTS = "restarts"  #: one instance is restarted again and again
+    PROOF = "proof"  #: the host is heard after its evacuation had begun
+
+
+class Hearing(enum.StrEnum):
+    """Whether Nova hears a host; see `hacore.nova.heartbeats`."""
+
+    UNKNOWN = "unknown"  #: not long enough watched, or its cell does not answer
+    HEARD = "heard"
+    SUSPECT = "suspect"
+    SILENT = "silent"
+
+
+#: Report intervals without a heartbeat after which a host is suspect, and silent.
+SUSPECT_AFTER, SILENT_AFTER = 1.6, 3.2
+
+
+class Gate(enum.StrEnum):
+    """What is asked before a recovery goes on; see doc/safety.md."""
+
+    LIVENESS = "liveness"  #: does Nova hear the host?
+    LIMITS = "limits"  #: is this what it seems?
+    PAUSE = "pause"
+    RESTARTS = "restarts"
+
+
+class Answer(enum.StrEnum):
+    """What a gate answers."""
+
+    GO = "go"
+    WAIT = "wait"
+    HOLD = "hold"
+    STOP = "stop"  #: the recovery ends

@@ -31,7 +31,7 @@ from hacore.nova.responses import Page, Shape
 from hacore.nova.retry import Guard, Retrier, Unguarded
 from hacore.nova.session import Connection, make_session
 from hacore.nova.translation import CLIENT_ERRORS, translated
-from hacore.nova.types import Action, Aggregate, Instance, Migration, Service
+from hacore.nova.types import Action, Aggregate, Beat, Instance, Migration, Service
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -156,6 +156,13 @@ class Nova:
         return bool(self._client.api_version >= microversions.LOCK_REASON)
 
     # ----------------------------------------------------------- services
+
+    def beats(self) -> list[Beat]:
+        """Return the heartbeats of all services; one try."""
+        try:
+            return self._send("GET", "/os-services", responses.beats)
+        except CLIENT_ERRORS as exc:
+            raise translated(exc, "list the services of Nova") from exc
 
     def host_names(self) -> list[str]:
         """Return the host of each nova-compute service, also of those in cells that are down."""

@@ -18,7 +18,7 @@ from novaclient import api_versions
 from novaclient import exceptions as nova_exc
 from oslo_utils import timeutils
 
-from hacore.nova.types import Aggregate, Instance, Migration, Service
+from hacore.nova.types import Aggregate, Beat, Instance, Migration, Service
 
 T = TypeVar("T")
 Shape = Callable[[Any], T]
@@ -112,6 +112,27 @@ def services_of(host: str) -> Shape[list[Service]]:
     return lambda body: [
         _service(row) for row in _rows(body, "services") if (row["host"], row["binary"]) == wanted
     ]
+
+
+def beats(body: Any) -> list[Beat]:
+    """``GET /os-services``: of all services."""
+    return [_beat(row) for row in _rows(body, "services")]
+
+
+def _beat(row: Any) -> Beat:
+    binary, host = _typed(row["binary"], str), _typed(row["host"], str)
+    if row["status"] == "UNKNOWN":
+        return Beat(binary, host)
+    return Beat(
+        binary,
+        host,
+        zone=_typed(row["zone"], str),
+        updated_at=row["updated_at"],
+        up=_either(row["state"], "up", "down"),
+        forced_down=_typed(row["forced_down"], bool),
+        written=(row["status"], row["disabled_reason"], row["forced_down"]),
+        known=True,
+    )
 
 
 def service_as(host: str, key: str, value: object) -> Shape[None]:

@@ -6,6 +6,27 @@ import datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Beat:
+    """The heartbeat of a service of Nova, as the list of services shows it.
+
+    :ivar zone: availability zone; empty where its cell does not answer.
+    :ivar updated_at: when it, or whoever changed it, last wrote to Nova; compared with nothing
+        but itself.
+    :ivar written: what others write: where that changes, `updated_at` moves, too.
+    :ivar known: its cell answers.
+    """
+
+    binary: str
+    host: str
+    zone: str = ""
+    updated_at: str | None = None
+    up: bool = False
+    forced_down: bool = False
+    written: tuple[object, ...] = ()
+    known: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Service:
     """A nova-compute service."""
 
