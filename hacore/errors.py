@@ -20,6 +20,8 @@
         NovaNotFound  NovaConflict  NovaForbidden  NovaBadRequest
       RecoveryError
         RecoveryFailed           status error, retried
+          HostHeard              the same; in the end ignored
+        RecoveryHeld             status error, and waits (in hacore.engine.gates)
         RecoverySkipped          status finished: nothing had to be done
         RecoveryIgnored          status ignored: nothing may be done
       Interrupted                the engine is stopping: leave the claim to the next one
@@ -113,6 +115,10 @@ class DatabaseUnavailable(Unavailable):
     """The database is unavailable."""
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """Another transaction holds a lock; nothing was written."""
+
+
 class NovaError(HacoreError):
     """Nova refused the request."""
 
@@ -149,6 +155,10 @@ class RecoveryError(HacoreError):
 
 class RecoveryFailed(RecoveryError):
     """A task failed; the recovery is retried."""
+
+
+class HostHeard(RecoveryFailed):
+    """Nova hears the host that was reported: if that stays so, nothing may be done."""
 
 
 class RecoverySkipped(RecoveryError):

@@ -14,7 +14,7 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from wsgiref import simple_server
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
@@ -98,9 +98,30 @@ API_REQUESTS = Counter(
     "Requests that the REST API answered, by route, except those without a valid token.",
     ["method", "route", "status"],
 )
-#: Of `_FromDatabase`; NaN while the database is unavailable.
 OLDEST_DUE = "hacore_queue_oldest_due_age_seconds"
 ABANDONED = "hacore_abandoned_notifications"
+HELD = "hacore_held"
+HELD_LONGEST = "hacore_held_longest_seconds"
+HOSTS = "hacore_hosts"
+NOVA_ILL = "hacore_nova_ill"
+NOVA_WATCHED = "hacore_nova_watched"
+PAUSED = "hacore_pause_without_end_seconds"
+#: What is read from the database at each scrape: by name the text, and the label, if any.
+FROM_DATABASE: dict[str, tuple[str, str | None]] = {
+    OLDEST_DUE: (
+        "Age of the oldest due notification: how long it has been waiting for an engine.",
+        None,
+    ),
+    ABANDONED: ("Notifications that operators abandoned, until they are purged.", None),
+    HELD: ("Recoveries that a safety rule holds.", "rule"),
+    HELD_LONGEST: ("For how long the oldest hold has lasted; 0: nothing is held.", None),
+    HOSTS: ("Hosts by whether Nova hears them; none while no engine watches Nova.", "hearing"),
+    NOVA_ILL: ("1: Nova itself is ill, and no host becomes silent.", None),
+    NOVA_WATCHED: ("1: an engine watches the heartbeats of Nova's services.", None),
+    PAUSED: ("Age of the oldest pause that only an operator ends; 0: there is none.", None),
+}
+#: The values of those metrics by name, then by value of the label; "" where there is none.
+Readings = Mapping[str, Mapping[str, float]]
 
 
 def start_at_zero() -> None:
@@ -124,28 +145,20 @@ def start_at_zero() -> None:
 class _FromDatabase(Collector):
     """What is true of the whole deployment, read from the database at each scrape."""
 
-    def __init__(self, oldest_due_s: Callable[[], float], abandoned: Callable[[], float]) -> None:
-        self._gauges = (
-            (
-                OLDEST_DUE,
-                "Age of the oldest due notification: how long it has been waiting for an engine.",
-                oldest_due_s,
-            ),
-            (
-                ABANDONED,
-                "Notifications that operators abandoned, until they are purged.",
-                abandoned,
-            ),
-        )
+    def __init__(self, read: Callable[[], Readings]) -> None:
+        self._read = read
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, text, read in self._gauges:
-            yield GaugeMetricFamily(name, text, value=read())
+        readings = self._read()
+        for family in self.describe():
+            for value, number in readings[family.name].items():
+                family.add_metric([value] if value else [], number)
+            yield family
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Give the registry the names without reading the database."""
-        for name, text, _ in self._gauges:
-            yield GaugeMetricFamily(name, text)
+        for name, (text, label) in FROM_DATABASE.items():
+            yield GaugeMetricFamily(name, text, labels=[label] if label else [])
 
 
 class _RequestHandler(simple_server.WSGIRequestHandler):
@@ -174,22 +187,15 @@ class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
 class Endpoint:
     """Serves http://listen:port/metrics from `start` to `stop`.
 
-    :param oldest_due_s: returns the age of the oldest due notification; NaN: not known.
-    :param abandoned: returns how many notifications operators abandoned; NaN: not known.
+    :param read: returns the values of all of `FROM_DATABASE`; NaN: not known.
 
     With PROMETHEUS_MULTIPROC_DIR in the environment all processes of the API listen on the
     same port, and whichever is scraped answers for all of them.
     """
 
-    def __init__(
-        self,
-        listen: str,
-        port: int,
-        oldest_due_s: Callable[[], float],
-        abandoned: Callable[[], float],
-    ) -> None:
+    def __init__(self, listen: str, port: int, read: Callable[[], Readings]) -> None:
         self._address = (listen, port)
-        self._from_database = _FromDatabase(oldest_due_s, abandoned)
+        self._from_database = _FromDatabase(read)
         self._server: _Server | None = None
 
     def start(self) -> None:

@@ -1,20 +1,22 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The metrics endpoint of a daemon: checked before it starts, started where it forks to."""
 
+import collections
 import logging
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from oslo_config import cfg
 from oslo_utils import netutils
 
 from hacore import metrics
 from hacore.conf import metrics as options
-from hacore.db import claims, interventions
+from hacore.db import claims, holds, interventions, pauses, watch
 from hacore.db.engine import Database
 from hacore.errors import ConfigError, DatabaseUnavailable
+from hacore.states import Rule
 
 LOG = logging.getLogger(__name__)
 
@@ -63,12 +65,7 @@ class Monitoring:
             return
         self._db = Database(self._conf.database)
         listen = self._conf.metrics.listen
-        endpoint = metrics.Endpoint(
-            listen,
-            self._port,
-            lambda: self._read(claims.oldest_due_s),
-            lambda: self._read(interventions.abandoned),
-        )
+        endpoint = metrics.Endpoint(listen, self._port, lambda: readings(self._db))
         endpoint.start()
         self._endpoint = endpoint
         LOG.info(
@@ -78,16 +75,48 @@ class Monitoring:
             os.getpid(),
         )
 
-    def _read(self, read: Callable[[Database], float]) -> float:
-        try:
-            return read(self._db)
-        except DatabaseUnavailable as exc:
-            LOG.warning("Failed to read a metric from the database: %s", exc)
-            return math.nan
-
     def stop(self) -> None:
         """Stop listening."""
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             endpoint.stop()
             self._db.dispose()
+
+
+def readings(db: Database) -> metrics.Readings:
+    """Return what is true of the whole deployment; NaN while the database is unavailable."""
+    found: dict[str, Mapping[str, float]] = {
+        name: {} if label else {"": math.nan} for name, (_, label) in metrics.FROM_DATABASE.items()
+    }
+    try:
+        for read in (_queue, _safety, _watch):
+            found |= read(db)
+    except DatabaseUnavailable as exc:
+        LOG.warning("Failed to read a metric from the database: %s", exc)
+    return found
+
+
+def _queue(db: Database) -> metrics.Readings:
+    return {
+        metrics.OLDEST_DUE: {"": claims.oldest_due_s(db)},
+        metrics.ABANDONED: {"": interventions.abandoned(db)},
+    }
+
+
+def _safety(db: Database) -> metrics.Readings:
+    counts = holds.counts(db)
+    return {
+        metrics.HELD: {str(rule): counts.get(rule, 0) for rule in Rule},
+        metrics.HELD_LONGEST: {"": holds.longest_s(db)},
+        metrics.PAUSED: {"": pauses.longest_without_end_s(db)},
+    }
+
+
+def _watch(db: Database) -> metrics.Readings:
+    report = watch.report(db)
+    counts = collections.Counter(known.state for known in report.hosts.values())
+    return {
+        metrics.HOSTS: counts if report.current else {},
+        metrics.NOVA_ILL: {"": report.illness is not None},
+        metrics.NOVA_WATCHED: {"": report.current or report.illness is not None},
+    }

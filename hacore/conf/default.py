@@ -98,7 +98,14 @@ engine = [
         "notifications_expired_interval",
         default=86400,
         min=1,
-        help="Seconds after which a notification that has not ended is failed instead of retried.",
+        help="Seconds after which a notification that has not ended is failed instead of retried. "
+        "The time for which it was held does not count.",
+    ),
+    cfg.IntOpt(
+        "held_expire",
+        default=259200,
+        min=1,
+        help="Seconds after which a notification that is held is failed; see doc/safety.md.",
     ),
 ]
 

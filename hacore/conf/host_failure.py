@@ -40,7 +40,8 @@ OPTIONS = [
             ("after_fencing", "force down if a fencing task of the flow provided fenced=True"),
             (
                 "always",
-                "force down whenever a host monitor reports the failure: only if it also fences",
+                "force down once Nova does not hear the host that was reported: only if the host "
+                "monitor also fences",
             ),
         ],
         help="Force the compute service down in Nova instead of waiting until Nova sees it down.",

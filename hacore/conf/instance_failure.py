@@ -16,4 +16,17 @@ OPTIONS = [
         default="HA_Enabled",
         help="Instance metadata key that marks an instance as HA-enabled when its value is true.",
     ),
+    cfg.IntOpt(
+        "max_restarts",
+        default=5,
+        min=0,
+        help="Number of recoveries of one crashed instance within restart_window after which the "
+        "next one is held (rule restarts). 0: no limit, as in Masakari.",
+    ),
+    cfg.IntOpt(
+        "restart_window",
+        default=3600,
+        min=1,
+        help="Seconds within which max_restarts counts the recoveries of one instance.",
+    ),
 ]

@@ -250,7 +250,7 @@ def _take(
             session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
         )
         _begin(session, row, host, now)
-        expired = (now - row.created_at).total_seconds() > expire_s
+        expired = (now - row.created_at).total_seconds() - row.held_s > expire_s
         retried = before == NotificationStatus.ERROR and str(row.message).startswith(
             history.RETRY_REQUESTED
         )

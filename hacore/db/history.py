@@ -4,11 +4,13 @@
 import dataclasses
 import datetime
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore.db.models import HistoryEntry
+from hacore.states import Answer, Gate
 
 #: How the message of a notification begins for which an operator requested a retry.
 RETRY_REQUESTED = "Retry requested by"
@@ -35,12 +37,16 @@ def add(
     state: str | None = None,
     progress: float | None = None,
     message: str | None = None,
+    gate: Gate | None = None,
+    answer: Answer | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> None:
     """Add one line, within the transaction of what it describes.
 
     :param step: name of the step; None where it concerns the notification.
     :param state: of the step, a `hacore.states.StepState`.
     :param progress: of the step, 0 to 1.
+    :param gate: that was asked, its `answer`, and the `facts` that it saw.
     """
     session.add(
         HistoryEntry(
@@ -51,6 +57,9 @@ def add(
             state=state,
             progress=progress,
             message=message,
+            gate=gate,
+            answer=answer,
+            facts=facts,
         )
     )
 
@@ -64,6 +73,22 @@ def of(session: orm.Session, notification_uuid: str) -> list[HistoryEntry]:
             .order_by(HistoryEntry.id)
         )
     )
+
+
+def has_since(
+    session: orm.Session, notification_uuid: str, since: datetime.datetime, message: str
+) -> bool:
+    """Return whether there is a line with this message since then."""
+    found = (
+        sa.select(HistoryEntry.id)
+        .where(
+            HistoryEntry.notification_uuid == notification_uuid,
+            HistoryEntry.created_at >= since,
+            HistoryEntry.message == message,
+        )
+        .limit(1)
+    )
+    return session.scalar(found) is not None
 
 
 def step_runs(entries: Iterable[HistoryEntry]) -> list[StepRun]:

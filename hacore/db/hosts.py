@@ -23,6 +23,7 @@ class Registered:
     name: str
     segment_uuid: str
     segment_name: str
+    on_maintenance: bool
 
 
 @retry
@@ -77,7 +78,7 @@ def registered(db: Database) -> list[Registered]:
     """Return all hosts of all segments, by name."""
     with db.read() as session:
         rows = session.execute(
-            sa.select(Host.name, Segment.uuid, Segment.name)
+            sa.select(Host.name, Segment.uuid, Segment.name, Host.on_maintenance)
             .join(Host.segment)
             .where(Host.deleted == 0, Segment.deleted == 0)
             .order_by(Host.name)

@@ -16,6 +16,7 @@ from sqlalchemy import orm
 from hacore.db import history, notifications
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
+from hacore.db.moves import fail_open
 from hacore.db.moves import of as moves_of
 from hacore.errors import Conflict, MoveNotFound
 from hacore.states import ENDED, MoveStatus, NotificationStatus
@@ -56,10 +57,13 @@ class Leftover:
 
 
 @retry
-def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) -> None:
+def try_again(
+    db: Database, notification_uuid: str, by: str, expire_s: float, reason: str | None = None
+) -> None:
     """Make a notification that ended in error or failed due now, for the next engine.
 
     A failed one gets all its `max_recovery_attempts` again; moves that succeeded stay so.
+    One that is held is refused: it would be held again.
 
     :param by: name of the operator.
     :param expire_s: age from which an engine fails a notification without a recovery.
@@ -68,12 +72,17 @@ def try_again(db: Database, notification_uuid: str, by: str, expire_s: float) ->
     """
     with db.write() as session:
         row = _lock(session, notification_uuid)
-        before = _make_due(session, row, db.now(session), by, expire_s)
+        before = _make_due(session, row, db.now(session), by, expire_s, reason)
     _report_retry(row, before, by)
 
 
 def _make_due(
-    session: orm.Session, row: Notification, now: datetime.datetime, by: str, expire_s: float
+    session: orm.Session,
+    row: Notification,
+    now: datetime.datetime,
+    by: str,
+    expire_s: float,
+    reason: str | None = None,
 ) -> str:
     """Make the locked notification due now; return its status before."""
     before = row.status
@@ -84,7 +93,8 @@ def _make_due(
         # also where it failed without a recovery: no earlier step counts as done
         row.failed_claim = row.claim_number
     row.retry_at = row.updated_at = now
-    text = f"{history.RETRY_REQUESTED} {by}."
+    why = f": {reason.rstrip('.')}" if reason else ""
+    text = f"{history.RETRY_REQUESTED} {by}{why}."
     row.message = f"{text} Before: {row.message}"
     history.add(session, row.uuid, row.claim_number, now, message=text)
     return before
@@ -108,6 +118,11 @@ def _refuse_retry(row: Notification, now: datetime.datetime, expire_s: float) ->
             f"Notification {row.uuid} is already due, and the next engine with free capacity "
             "claims it; check that one is alive: 'hacore-manage service list'."
         )
+    if row.held_rule is not None:
+        raise Conflict(
+            f"Notification {row.uuid} is held ({row.held_rule}), and a retry would be held again; "
+            "approve it, so that it goes on, or abandon it."
+        )
     if row.status not in (NotificationStatus.ERROR, NotificationStatus.FAILED):
         raise Conflict(
             f"Notification {row.uuid} is {row.status}; only one that is in error or failed can be "
@@ -118,14 +133,18 @@ def _refuse_retry(row: Notification, now: datetime.datetime, expire_s: float) ->
             f"Host {row.host.name} of notification {row.uuid} is no longer registered; register "
             "it and report its failure again."
         )
-    age_s = (now - row.created_at).total_seconds()
+    age_s = (now - row.created_at).total_seconds() - row.held_s
     if age_s > expire_s:
         raise Conflict(
-            f"Notification {row.uuid} was received {age_s / 3600:.1f} h ago, and engines fail "
-            f"those older than {expire_s / 3600:g} h; raise [DEFAULT] "
+            f"Notification {row.uuid} was received {age_s / 3600:.1f} h ago{_unheld(row)}, and "
+            f"engines fail those older than {expire_s / 3600:g} h; raise [DEFAULT] "
             "notifications_expired_interval for the engines and for this command, or report the "
             "failure again."
         )
+
+
+def _unheld(row: Notification) -> str:
+    return ", without the time for which it was held" if row.held_s else ""
 
 
 @retry
@@ -177,7 +196,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         text = f"{_ABANDONED} {by}: {reason.rstrip('.')}."
         moves = moves_of(session, row.uuid)
         left = _in_flight(row, moves)
-        _fail_moves(moves, now, text)
+        fail_open(moves, now, text)
         left += _not_undone(session, row, moves)
         locked = [move.instance_uuid for move in moves if move.locked]
         if locked:
@@ -185,6 +204,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         row.status = NotificationStatus.FAILED
         row.message = text
         row.lease_until = None
+        _end_hold(row, now)
         row.updated_at = now
         history.add(session, row.uuid, row.claim_number, now, message=f"failed: {text}")
     LOG.error(
@@ -198,12 +218,10 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
     return left
 
 
-def _fail_moves(moves: list[Move], now: datetime.datetime, text: str) -> None:
-    for move in moves:
-        if move.status in (MoveStatus.PENDING, MoveStatus.ONGOING):
-            move.message = text
-            move.status = MoveStatus.FAILED
-            move.end_time = move.updated_at = now
+def _end_hold(row: Notification, now: datetime.datetime) -> None:
+    if row.held_since is not None:
+        row.held_s += (now - row.held_since).total_seconds()
+    row.held_rule = row.held_since = None
 
 
 def abandoned(db: Database) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from hacore.errors import DatabaseUnavailable
+from hacore.errors import DatabaseBusy
 
 #: Seconds that the client waits until the server accepts a connection.
 CONNECT_S = 5
@@ -26,7 +26,7 @@ ANSWER_S = 10
 #: Seconds that the server waits for the next statement of a transaction.
 IDLE_S = 5
 #: Seconds that a statement waits for a lock.
-LOCK_S = 3
+LOCK_S = 2
 #: For doctor, where no limit is missing.
 KEPT = (
     f"{ANSWER_S} s for an answer of the server, {IDLE_S} s for an idle transaction, {LOCK_S} s for "
@@ -113,9 +113,9 @@ def is_lock_wait(exc: BaseException) -> bool:
     return number == _LOCK_WAIT_TIMEOUT or getattr(exc, "pgcode", None) == "55P03"
 
 
-def lock_wait() -> DatabaseUnavailable:
+def lock_wait() -> DatabaseBusy:
     """Return the error for such a wait: nothing was written, the caller may retry."""
-    return DatabaseUnavailable(
+    return DatabaseBusy(
         f"Timed out after {LOCK_S} s waiting for a lock of another transaction; retry later, the "
         f"database server ends an idle transaction after {IDLE_S} s."
     )

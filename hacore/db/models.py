@@ -173,6 +173,15 @@ class Notification(Base):
     begun: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     #: As of Host.
     locks: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: The rule that holds this recovery, and since when; None: none does.
+    held_rule: Mapped[str | None] = mapped_column(sa.String(36))
+    held_since: Mapped[datetime.datetime | None]
+    #: Seconds that earlier holds lasted: they do not count for its age.
+    held_s: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    #: What has been approved, by rule; see hacore.db.holds.Approval.
+    approvals: Mapped[dict[str, Any] | None]
+    #: When the mass-failure limits let its evacuations begin; None: they have not.
+    passed_at: Mapped[datetime.datetime | None]
 
     host: Mapped[Host] = orm.relationship(lazy="raise")
     segment: Mapped[Segment] = orm.relationship(lazy="raise")
@@ -238,6 +247,65 @@ class HistoryEntry(Base):
     state: Mapped[str | None] = mapped_column(sa.String(36))
     progress: Mapped[float | None]
     message: Mapped[str | None] = mapped_column(_TEXT)
+    #: A gate that was asked: its name, its answer, and the facts that it saw.
+    gate: Mapped[str | None] = mapped_column(sa.String(36))
+    answer: Mapped[str | None] = mapped_column(sa.String(36))
+    facts: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+
+
+class HostState(Base):
+    """Whether Nova hears a host, as the engine that watches last wrote it; see hacore.db.watch."""
+
+    __tablename__ = "host_states"
+
+    name: Mapped[str] = mapped_column(unique=True)
+    zone: Mapped[str]
+    state: Mapped[str] = mapped_column(sa.String(36))
+    since: Mapped[datetime.datetime]
+    #: `updated_at` of its nova-compute, as Nova shows it.
+    beat: Mapped[str | None] = mapped_column(sa.String(64))
+
+
+class Watch(Base):
+    """The one row of who looks at Nova's heartbeats for all, and what that shows of Nova."""
+
+    __tablename__ = "watch"
+
+    owner: Mapped[str | None]
+    lease_until: Mapped[datetime.datetime | None]
+    #: When the list was last read.
+    looked_at: Mapped[datetime.datetime | None]
+    #: Nova's report interval in seconds; None: not learned yet.
+    interval_s: Mapped[float | None]
+    #: Seconds between two looks.
+    look_s: Mapped[float | None]
+    #: What ails Nova, and since when; None: nothing.
+    illness: Mapped[str | None]
+    ill_since: Mapped[datetime.datetime | None]
+
+
+class Pause(Base):
+    """No recovery of a host or an instance begins, in a segment or anywhere."""
+
+    __tablename__ = "pauses"
+
+    #: Uuid of the segment; ``all``.
+    scope: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    by: Mapped[str]
+    reason: Mapped[str] = mapped_column(_TEXT)
+    until: Mapped[datetime.datetime | None]
+
+
+class Domain(Base):
+    """What the mass-failure limits count in: the cloud, an availability zone, a segment."""
+
+    __tablename__ = "limit_domains"
+
+    #: ``cloud``, ``zone NAME`` or ``segment UUID``.
+    name: Mapped[str] = mapped_column(sa.String(300), unique=True)
+    #: From when it has been at or below its limit; None: above it.
+    below_since: Mapped[datetime.datetime | None]
+    locks: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Service(Base):

@@ -6,6 +6,7 @@ instance was like before the failure is written once and never overwritten.
 """
 
 import dataclasses
+import datetime
 import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,24 @@ def of(session: orm.Session, notification_uuid: str) -> list[Move]:
             .order_by(Move.position)
         )
     )
+
+
+def fail_open(rows: list[Move], now: datetime.datetime, text: str) -> None:
+    """Fail the moves that have not ended, in a transaction that has their notification locked."""
+    for move in rows:
+        if move.status in (MoveStatus.PENDING, MoveStatus.ONGOING):
+            move.message = text
+            move.status = MoveStatus.FAILED
+            move.end_time = move.updated_at = now
+
+
+@retry
+def have_begun(db: Database, claim: Claim) -> bool:
+    """Return whether the evacuation of an instance has begun."""
+    begun = (MoveStatus.ONGOING, MoveStatus.SUCCEEDED)
+    found = sa.select(Move.id).where(Move.notification_uuid == claim.uuid, Move.status.in_(begun))
+    with db.read() as session:
+        return session.scalar(found.limit(1)) is not None
 
 
 @retry

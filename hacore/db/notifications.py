@@ -55,11 +55,13 @@ _LIKE = sa.select(Host.name).where(
     Host.name.istartswith(sa.bindparam("short"), autoescape=False), Host.deleted == 0
 )
 _COUNT_LOCK = sa.update(Host).where(Host.id == sa.bindparam("row_id")).values(locks=Host.locks + 1)
-_CANDIDATES = sa.select(Notification.uuid, Notification.payload, Notification.created_at).where(
+_CANDIDATES = sa.select(
+    Notification.uuid, Notification.payload, Notification.created_at, Notification.held_rule
+).where(
     Notification.subject == sa.bindparam("subject"),
     Notification.source_host_uuid == sa.bindparam("host_uuid"),
     Notification.status.in_(LIVE),
-    Notification.created_at >= sa.bindparam("oldest"),
+    sa.or_(Notification.created_at >= sa.bindparam("oldest"), Notification.held_rule.is_not(None)),
 )
 
 
@@ -70,7 +72,8 @@ def create(
     """Accept a notification by the rules of doc/recovery.md, "Which notifications are accepted".
 
     Raises Invalid for an unknown host, OnMaintenance, or Duplicate for one that
-    equals another that has not ended and was accepted at most `duplicate_window_s` ago.
+    equals another that has not ended and was accepted at most `duplicate_window_s` ago, or reports
+    once more what is held.
     """
     with db.write() as session:
         # on the connection: the session would look for objects among the columns
@@ -220,6 +223,13 @@ def _refuse_duplicate(
 ) -> None:
     values = {"subject": subject, "host_uuid": host_uuid, "oldest": oldest}
     for candidate in connection.execute(_CANDIDATES, values):
+        held = candidate.held_rule is not None and report.type is NotificationType.COMPUTE_HOST
+        if held and candidate.payload.get("event") == report.payload.get("event"):
+            # at any age, whatever was heard since: only what Nova hears lifts the hold
+            raise Duplicate(
+                f"Duplicate of notification {candidate.uuid}, which is held "
+                f"({candidate.held_rule})."
+            )
         if candidate.payload == report.payload and not _started_since(
             connection, host_uuid, report, candidate.created_at
         ):

@@ -59,12 +59,20 @@ def fetch(session: orm.Session, query: sa.Select[M], model: type[M], page: Page)
     """
     if page.limit == 0:
         return []
+    return list(session.scalars(cut(session, query, model, page)))
+
+
+def cut(session: orm.Session, query: sa.Select[M], model: type[M], page: Page) -> sa.Select[M]:
+    """Return `query` for what is on `page`, in its order.
+
+    Raises InvalidMarker.
+    """
     terms = list(_terms(model, page.order))
     if page.marker is not None:
         values = _marker_values(session, model, terms, page.marker)
         query = query.where(_after(terms, values))
     order = [term.expression.desc() if term.descending else term.expression for term in terms]
-    return list(session.scalars(query.order_by(*order).limit(page.limit)))
+    return query.order_by(*order).limit(page.limit)
 
 
 def _terms(model: type[M], order: Iterable[Sort]) -> Iterable[_Term]:

@@ -1,16 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Recoveries as an operator reads them: a list of them, or one with its whole history."""
+"""A recovery with its whole history, as an operator reads it."""
 
 import dataclasses
 import datetime
-from collections.abc import Collection
 
-import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore.db import history, moves, notifications
 from hacore.db.engine import Database, retry
-from hacore.db.models import HistoryEntry, Host, Move, Notification
+from hacore.db.models import HistoryEntry, Move, Notification
+from hacore.states import NotificationStatus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,33 +22,15 @@ class RecoveryHistory:
     #: The database's time when this was read.
     now: datetime.datetime
 
-
-@retry
-def list_(
-    db: Database,
-    *,
-    statuses: Collection[str] = (),
-    host: str | None = None,
-    limit: int = 50,
-) -> list[Notification]:
-    """Return notifications with their hosts, the newest first.
-
-    :param statuses: only these; all where none is given.
-    :param host: only of the host of this name, also one that is no longer registered.
-    """
-    query = (
-        sa.select(Notification)
-        .join(Notification.host)
-        .options(orm.contains_eager(Notification.host))
-        .order_by(Notification.id.desc())
-        .limit(limit)
-    )
-    if statuses:
-        query = query.where(Notification.status.in_(statuses))
-    if host is not None:
-        query = query.where(Host.name == host)
-    with db.read() as session:
-        return list(session.scalars(query))
+    @property
+    def is_claimed(self) -> bool:
+        """Whether an engine works on it at `now`."""
+        row = self.notification
+        return (
+            row.status == NotificationStatus.RUNNING
+            and row.lease_until is not None
+            and row.lease_until >= self.now
+        )
 
 
 @retry

@@ -104,6 +104,22 @@ def delete(db: Database, segment_uuid: str) -> Segment:
         return segment
 
 
+@retry
+def named(db: Database, name: str) -> Segment:
+    """Return the segment that has this name or uuid.
+
+    Raises SegmentNotFound.
+    """
+    found = sa.select(Segment).where(Segment.deleted == 0)
+    with db.read() as session:
+        # a name first: it may look like the uuid of another one
+        for query in (found.where(Segment.name == name), found.where(Segment.uuid == name)):
+            segment = session.scalar(query)
+            if segment is not None:
+                return segment
+    raise SegmentNotFound(f"No segment has the name or the uuid {name!r}.")
+
+
 def find(session: orm.Session, segment_uuid: str, lock: bool = False) -> Segment:
     """Return the segment within a transaction; with `lock`, others wait before they change it.
 

@@ -8,6 +8,7 @@ counts as dead.
 
 import dataclasses
 import datetime
+import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,10 @@ from hacore.db import history
 from hacore.db.engine import Database, change, retry
 from hacore.db.models import Host, Notification, Service
 from hacore.states import NotificationStatus
+
+#: The first version whose engines hold what is not safe; see doc/safety.md.
+LIMITS_SINCE = "0.2.0"
+ENGINE = "hacore-engine"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -213,3 +218,33 @@ def list_(db: Database) -> list[Process]:
         )
         for row in rows
     ]
+
+
+def without_limits(db: Database) -> list[Process]:
+    """Return the engines that are alive and of a version that holds nothing."""
+    return [
+        process
+        for process in list_(db)
+        if process.binary == ENGINE
+        and process.alive
+        and number(process.version) < number(LIMITS_SINCE)
+    ]
+
+
+def unenforced(db: Database) -> str | None:
+    """Return the sentence about the engines of `without_limits`; None: there are none."""
+    old = without_limits(db)
+    if not old:
+        return None
+    one = len(old) == 1
+    named = ", ".join(f"{each.version} on {each.host} (process {each.pid})" for each in old)
+    return (
+        f"Mass-failure limits, holds and pauses are not enforced until engine{'' if one else 's'} "
+        f"{named} {'is' if one else 'are'} upgraded."
+    )
+
+
+def number(version: str) -> tuple[int, ...]:
+    """Return the number of a version, without what may follow: 0.2.0.dev3 is 0.2.0."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()

@@ -12,9 +12,11 @@ from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.db.models import Move
 from hacore.engine.evacuation import Evacuation
+from hacore.engine.gates import Gates
 from hacore.engine.lease import Lease
 from hacore.engine.listing_cache import ListingCache
 from hacore.engine.log_context import Pool, TracedPool
+from hacore.engine.watch import Watch
 from hacore.engine.window import Window
 from hacore.errors import TransientNovaError
 from hacore.nova import LATE_S, Instance, Nova
@@ -29,10 +31,17 @@ class EngineContext:
     :ivar calls: runs the calls for single instances.
     :ivar window: how many evacuations are in flight.
     :ivar listings: what hosts were last seen to have.
+    :ivar watch: which hosts Nova hears.
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, db: Database, nova: Nova, clock: Clock, calls: Pool
+        self,
+        conf: cfg.ConfigOpts,
+        db: Database,
+        nova: Nova,
+        clock: Clock,
+        calls: Pool,
+        watch: Watch,
     ) -> None:
         self.conf = conf
         self.db = db
@@ -41,6 +50,7 @@ class EngineContext:
         self.calls: Pool = TracedPool(calls)
         self.window = Window(conf.verify_interval)
         self.listings = ListingCache(clock, conf.verify_interval)
+        self.watch = watch
 
 
 class RecoveryContext:
@@ -50,6 +60,7 @@ class RecoveryContext:
     :ivar conf: all options.
     :ivar nova: Nova, bound to this claim: it refuses when the lease is lost.
     :ivar guard: whether the work may go on, and a sleep that ends when it may not.
+    :ivar gates: whether this is what it seems, and it is safe to go on.
     """
 
     def __init__(self, engine: EngineContext, claim: Claim, lease: Lease) -> None:
@@ -60,6 +71,7 @@ class RecoveryContext:
         self.clock = engine.clock
         self.guard = lease
         self.engine = engine
+        self.gates = Gates(self)
 
     @property
     def request_id(self) -> str | None:
@@ -126,8 +138,10 @@ class RecoveryContext:
     def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
         """Evacuate the open moves, to the host `target` or where Nova chooses.
 
-        Returns the moves that failed, each with the reason.
+        Returns the moves that failed, each with the reason.  Raises RecoveryHeld where it is not
+        safe to begin, or to go on once it has begun.
         """
+        self.gates.before_evacuating()
         return Evacuation(self, step, target).run()
 
     # ------------------------------------------------------------ waiting

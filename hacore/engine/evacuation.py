@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hacore.db import moves
 from hacore.db.models import Move
+from hacore.engine.gates import RecoveryHeld
 from hacore.engine.instance_evacuation import InstanceEvacuator, Verdict
 from hacore.errors import NovaOutcomeUnknown
 from hacore.nova import EVACUATED, LATE_S, NOT_EVACUATED, Instance, Migration
@@ -53,6 +54,7 @@ class _Flight:
     watched: bool = False  #: its record may not say that it has arrived: it is read each time
     accepted: bool = False  #: Nova accepted the call of this claim at `since`
     decided: Verdict | None = None  #: there is nothing to wait for
+    withheld: bool = False  #: a gate has not let it begin
     arrived: bool = False  #: Nova says done; that the host is another has yet to be read
     late_until: float = 0.0  #: until then a lock or a stop of an earlier claim may reach Nova
 
@@ -87,11 +89,13 @@ class Evacuation:
         self._unanswered: collections.Counter[int] = collections.Counter()  #: calls, by move id
         self._words: dict[int, str] = {}  #: what the last one of them failed with
         self._total = self._ended = 0
+        self._held: RecoveryHeld | None = None  #: no evacuation begins any more
 
     def run(self) -> list[tuple[Move, str]]:
         """Bring every open move to a verdict; return those that failed, each with the reason.
 
-        Raises Interrupted when the engine stops.
+        Raises Interrupted when the engine stops; RecoveryHeld where it became unsafe to go on,
+        once what is under way at Nova has ended.
         """
         self._window.enter()
         try:
@@ -108,7 +112,10 @@ class Evacuation:
                 self._finish_decided()
             for unlocking in self._unlocking:
                 unlocking.result()
-            return self._failed()
+            failed = self._failed()
+            if self._held is not None:
+                raise self._held
+            return failed
         finally:
             self._window.leave(self._in_flight())
             # whatever happened: no call goes on after this returns
@@ -170,6 +177,11 @@ class Evacuation:
 
     def _dispatch(self) -> None:
         """Give out the places of the window, and start what is due."""
+        if self._held is not None:
+            for _ in self._starting:
+                self._window.give_back()
+            self._starting.clear()
+            self._waiting.clear()
         now = self._clock.monotonic()
         while self._waiting:
             start = self._window.take(self._in_flight(), self._most, now)
@@ -328,7 +340,7 @@ class Evacuation:
 
         :param remaining: who Nova says is on the host yet; None: it was not asked.
         """
-        if flight.call is not None or flight.decided is not None:
+        if flight.call is not None or flight.decided is not None or flight.withheld:
             return flight.decided
         record = self._record_of(flight.move)
         if self._is_done(flight):
@@ -367,6 +379,8 @@ class Evacuation:
         try:
             flight.decided, flight.since = call.result()
             flight.accepted = flight.decided is None
+        except RecoveryHeld as exc:
+            self._hold(flight, exc)
         except NovaOutcomeUnknown as exc:
             LOG.warning(
                 "instance %s: %s; checking Nova for its migration record", move.instance_uuid, exc
@@ -377,13 +391,26 @@ class Evacuation:
             # as far as is known Nova does not work on it: another one may have its place
             self._leave_window(flight)
 
+    def _hold(self, flight: _Flight, held: RecoveryHeld) -> None:
+        """Let nothing begin any more; this one has not."""
+        if self._held is None:
+            LOG.warning("host %s: %s", self._host, held)
+        self._held = self._held or held
+        self._leave_window(flight)
+        flight.withheld = True
+
     def _call_again(self, flight: _Flight) -> bool:
         """Put back an instance whose call got no answer and left no record in good time.
 
         Behind all others: it may be one that Nova cannot evacuate.
         """
+        if flight.withheld:
+            return True
         if not flight.unknown or self._record_of(flight.move) is not None:
             return False
+        if self._held is not None:
+            self._leave_window(flight)
+            return self._clock.monotonic() - flight.since >= LATE_S  # nothing of it can come
         if self._clock.monotonic() - flight.since < LATE_S:
             return False
         self._read_records()

@@ -92,6 +92,7 @@ class InstanceEvacuator:
             running = self._running_migration(move, instance)
             if running is not None:
                 return Verdict(MoveStatus.FAILED, message=_may_run_elsewhere(move, running))
+            self._context.gates.before_move()
             move.migration_before = max(move.migration_before, newest.id if newest else 0)
             self._begin_with_lock(move, instance)
             if instance.vm_state in _RESET_FIRST:
@@ -163,6 +164,10 @@ class InstanceEvacuator:
     def _about_to_call(self, move: Move, *, resets: bool = False) -> None:
         moves.about_to_call(self._context.db, self._context.claim, move, resets=resets)
 
+    def _about_to_move(self, move: Move, *, resets: bool = False) -> None:
+        self._context.gates.before_move()  # a call may be retried for minutes
+        self._about_to_call(move, resets=resets)
+
     def _about_to_stop(self, move: Move) -> None:
         moves.about_to_stop(self._context.db, self._context.claim, move)
 
@@ -170,7 +175,7 @@ class InstanceEvacuator:
         self._nova.reset_state(
             move.instance_uuid,
             VmState.ERROR,
-            lambda: self._about_to_call(move, resets=True),
+            lambda: self._about_to_move(move, resets=True),
         )
 
     def _elsewhere(self, move: Move) -> Verdict:
@@ -193,7 +198,7 @@ class InstanceEvacuator:
             self._call(move)
 
     def _call(self, move: Move) -> None:
-        self._nova.evacuate(move.instance_uuid, self._target, lambda: self._about_to_call(move))
+        self._nova.evacuate(move.instance_uuid, self._target, lambda: self._about_to_move(move))
 
     def _recorded(self, move: Move) -> bool:
         return any(

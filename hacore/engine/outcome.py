@@ -7,9 +7,10 @@ import logging
 from oslo_config import cfg
 
 from hacore import metrics
-from hacore.db import claims
+from hacore.db import claims, holds
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
+from hacore.engine.gates import RecoveryHeld
 from hacore.states import NotificationStatus
 
 LOG = logging.getLogger(__name__)
@@ -20,17 +21,22 @@ class Outcome:
     """What an attempt came to, and the sentence that says why.
 
     ``counts``: an error is one of the attempts that max_recovery_attempts allows.
+    ``held``: it waits for what lifts this.  ``last``: what it is when no attempt is left.
     """
 
     status: NotificationStatus
     message: str
     counts: bool = True
+    held: RecoveryHeld | None = None
+    last: NotificationStatus = NotificationStatus.FAILED
 
 
 def is_retried(conf: cfg.ConfigOpts, claim: Claim, outcome: Outcome) -> bool:
     """Whether another attempt follows."""
     if outcome.status != NotificationStatus.ERROR:
         return False
+    if outcome.held is not None:
+        return True
     return not outcome.counts or claim.failed_attempts + 1 < conf.max_recovery_attempts
 
 
@@ -39,6 +45,11 @@ def end(conf: cfg.ConfigOpts, db: Database, claim: Claim, outcome: Outcome) -> O
 
     An error is retried, or becomes ``failed`` when no attempt is left.
     """
+    if outcome.held is not None:
+        held = outcome.held
+        holds.hold(db, claim, held.gate, held.rule, str(held), held.facts)
+        metrics.NOTIFICATIONS.labels(claim.type, outcome.status).inc()
+        return outcome
     retry_after_s = None
     failed = outcome.status == NotificationStatus.ERROR and outcome.counts
     ending = outcome
@@ -50,7 +61,7 @@ def end(conf: cfg.ConfigOpts, db: Database, claim: Claim, outcome: Outcome) -> O
     elif failed:
         number = claim.failed_attempts + 1
         attempts = "1 attempt" if number == 1 else f"{number} attempts"
-        ending = Outcome(NotificationStatus.FAILED, f"{outcome.message} Given up after {attempts}.")
+        ending = Outcome(outcome.last, f"{outcome.message} Given up after {attempts}.")
     age_s = claims.finish(
         db, claim, ending.status, ending.message, failed=failed, retry_after_s=retry_after_s
     )

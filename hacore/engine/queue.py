@@ -61,6 +61,11 @@ class Queue:
         self._stopping = False
         self._stopped = threading.Event()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether this engine works on a claim."""
+        return not self._idle.is_set()
+
     # ------------------------------------------------------------- claims
 
     def wake(self) -> None:

@@ -16,6 +16,7 @@ from hacore.engine import log_context, outcome
 from hacore.engine.cleanup import clean_up
 from hacore.engine.context import EngineContext, RecoveryContext
 from hacore.engine.flows import Flows, tasks_of
+from hacore.engine.gates import RecoveryHeld
 from hacore.engine.lease import Lease
 from hacore.engine.outcome import Outcome
 from hacore.engine.reserved import ReservedHosts, give_back_unused
@@ -23,6 +24,7 @@ from hacore.engine.steps import Steps
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
+    HostHeard,
     Interrupted,
     LeaseLost,
     NovaNotFound,
@@ -122,6 +124,11 @@ class Recoverer:
             return Outcome(NotificationStatus.FINISHED, str(exc))
         except RecoveryIgnored as exc:
             return Outcome(NotificationStatus.IGNORED, str(exc))
+        except RecoveryHeld as exc:
+            message = f"Held ({exc.rule}): {exc}"
+            return Outcome(NotificationStatus.ERROR, message, counts=False, held=exc)
+        except HostHeard as exc:
+            return Outcome(NotificationStatus.ERROR, str(exc), last=NotificationStatus.IGNORED)
         except (Interrupted, DatabaseUnavailable):
             raise
         except HacoreError as exc:
@@ -190,6 +197,8 @@ class Recoverer:
             raise RecoveryIgnored(
                 f"Instance {instance_uuid} is recovered by host recovery {moved_by}."
             )
+        context.gates.pause()
+        context.gates.restarts(instance_uuid)
         self._run("instance", context, {"instance_uuid": instance_uuid})
         return Outcome(NotificationStatus.FINISHED, f"Instance {instance_uuid} was restarted.")
 
@@ -206,6 +215,7 @@ class Recoverer:
                 "host may still be running."
             )
         _ignore_if_started(context, f"Host {claim.host_name}")
+        context.gates.before_all()
         recoveries.begin_maintenance(self._db, claim)
         self._evacuate_host(context)
         recoveries.keep_maintenance(self._db, claim)

@@ -16,7 +16,9 @@ from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
+from hacore.engine.review import Review
 from hacore.engine.token_refresh import refresh_token
+from hacore.engine.watch import Watch
 from hacore.heartbeat import Heartbeat
 from hacore.nova import Nova
 from hacore.rpc import WakeListener, Waker
@@ -49,14 +51,18 @@ class Engine:
         self._heartbeat.beat()
         for name in services.release_claims_of_the_dead(self._db, "hacore-engine"):
             LOG.info("engine %s on this host has died; released its claims", name)
+        if unenforced := services.unenforced(self._db):
+            LOG.warning("%s", unenforced)
         self._calls = futurist.ThreadPoolExecutor(max_workers=_CALL_THREADS)
         self._recoveries = futurist.ThreadPoolExecutor(max_workers=conf.max_concurrent_recoveries)
         self._events = events.connect(conf, "hacore-engine")
         self._waker = Waker(conf)
         self._stopped = threading.Event()
         nova = Nova(conf, clock=self._clock)
+        self._watch = Watch(conf, self._db, nova, self._clock, owner)
+        self._watch.looked = Review(conf, self._db, self._watch, self._waker.wake).look
         recoverer = Recoverer(
-            EngineContext(conf, self._db, nova, self._clock, self._calls),
+            EngineContext(conf, self._db, nova, self._clock, self._calls, self._watch),
             Flows(conf),
             self._events,
             self._waker.wake,  # the other engines: this one claims no more
@@ -78,6 +84,9 @@ class Engine:
                 name="token",
                 daemon=True,
             ),
+            threading.Thread(
+                target=self._watch.run, args=(self._stopped,), name="heartbeats", daemon=True
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -98,6 +107,7 @@ class Engine:
         self._notify("STOPPING=1")
         LOG.info("engine is stopping: interrupting its recoveries")
         self._stopped.set()
+        self._watch.wake()
         ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
             LOG.warning(

@@ -96,3 +96,25 @@ LEFT_OUT_GROUPS = {
     "taskflow": "hacore stores the progress of a recovery in its own database",
     "wsgi": "hacore does not use paste; the options of its web server are in [api]",
 }
+
+#: What hacore does beside Masakari unless it is turned off: what it concerns, and how to do so.
+NEW: dict[str, str] = {
+    "[mass_failure] max_share = 50": (
+        "host recoveries are held (rule majority) while 3 or more hosts, and more than half of a "
+        "segment or an availability zone, are missing; 0: no limit, as in Masakari"
+    ),
+    "[mass_failure] burst_hosts = 10": (
+        "the 11th host recovery within 300 s is held (rule burst), for 120 s; 0: no limit"
+    ),
+    "[instance_failure] max_restarts = 5": (
+        "an instance that was restarted 5 times within an hour is held (rule restarts); 0: no limit"
+    ),
+    "rules nova and backlog": (
+        "no host recovery begins while Nova itself is ill, or before an engine that has just "
+        "started knows which hosts Nova hears; always on"
+    ),
+    "silence": (
+        "a host is evacuated when Nova shows it as down and it has sent no heartbeat for 3.2 "
+        "report intervals (32 s by default), unless a step has fenced it; always on"
+    ),
+}

@@ -9,8 +9,8 @@ from hacore.db import moves, recoveries
 from hacore.db.models import Move
 from hacore.db.moves import Plan
 from hacore.engine.cleanup import restore_host
-from hacore.errors import RecoveryFailed, RecoverySkipped
-from hacore.nova import EVACUATED, NOT_EVACUATED, Instance
+from hacore.errors import HostHeard, RecoveryFailed, RecoverySkipped
+from hacore.nova import EVACUATED, NOT_EVACUATED, Instance, Service
 from hacore.states import MoveStatus, VmState
 from hacore.tasks.base import ComputeServiceTask, Task
 
@@ -51,23 +51,45 @@ class DisableComputeServiceTask(ComputeServiceTask):
         forced = options.force_down == "always" or (
             options.force_down == "after_fencing" and fenced
         )
-        if forced and not service.forced_down:
-            self.novaclient.force_down(service)
-            self.update_details(f"Forced down nova-compute on {host_name}.", 0.6)
-        timeout_s = self.context.conf.wait_period_after_service_update
-        down = self.context.poll(
-            lambda: None if self.compute_service(host_name).up else True, timeout_s
-        )
-        if not down:
-            restore_host(self.context, service)
-            rows = moves.all_of(self.context.db, self.context.claim.uuid)
-            begun = (MoveStatus.ONGOING, MoveStatus.SUCCEEDED)
-            more = "more " if any(row.status in begun for row in rows) else ""
-            raise RecoveryFailed(
-                f"Nova still reports nova-compute on {host_name} as up after {timeout_s} s; "
-                f"nothing {more}was evacuated."
-            )
+        self.context.gates.fenced = self.context.gates.fenced or fenced
+        self._wait_until_down(service, forced=forced)
+        self.context.gates.passed_liveness(host_name)
         self.update_details(f"Nova reports nova-compute on {host_name} as down.", 1.0)
+
+    def _wait_until_down(self, service: Service, *, forced: bool) -> None:
+        """Wait until Nova shows the host as down and does not hear it.
+
+        :param forced: force it down once Nova does not hear it: a host that lives is left alone.
+        """
+        host, gates = service.host, self.context.gates
+        timeout_s = self.context.conf.wait_period_after_service_update
+
+        def probe() -> bool | None:
+            if not gates.is_silent(host):
+                return None
+            now = self.compute_service(host)
+            if forced and not now.forced_down:
+                self.novaclient.force_down(now)
+                self.update_details(f"Forced down nova-compute on {host}.", 0.6)
+                now = self.compute_service(host)
+            return None if now.up else True
+
+        if probe():
+            return  # and no look is in the way of the recovery
+        with self.context.engine.watch.hurried():
+            if self.context.poll(probe, timeout_s):
+                return
+        if not gates.is_silent(host):
+            ending = gates.not_silent(host, timeout_s)
+            if isinstance(ending, HostHeard):
+                restore_host(self.context, service)
+            raise ending
+        restore_host(self.context, service)
+        more = "more " if moves.have_begun(self.context.db, self.context.claim) else ""
+        raise RecoveryFailed(
+            f"Nova still reports nova-compute on {host} as up after {timeout_s} s; "
+            f"nothing {more}was evacuated."
+        )
 
 
 class PrepareHAEnabledInstancesTask(ComputeServiceTask):

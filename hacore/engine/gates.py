@@ -1,0 +1,279 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The gates of a recovery: is this what it seems, and is it safe to go on?  See doc/safety.md.
+
+Each gate that is asked records its answer where that changes.  One that finds it unsafe raises
+RecoveryHeld.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hacore.db import gates, holds, mass_failure, moves, pauses, restarts
+from hacore.db.mass_failure import Limits, Seen
+from hacore.engine.watch import Watch
+from hacore.errors import DatabaseBusy, HostHeard, RecoveryError
+from hacore.nova.heartbeats import Pulse
+from hacore.states import SUSPECT_AFTER, Answer, Gate, Hearing, Rule
+
+if TYPE_CHECKING:  # it makes one
+    from hacore.engine.context import RecoveryContext
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds to wait before the first, second, ... restart of an instance within restart_window.
+_PAUSES_S = (0.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class RecoveryHeld(RecoveryError):
+    """It is not safe to go on, and the recovery waits.
+
+    :param message: why, and when it goes on.
+    """
+
+    def __init__(self, gate: Gate, rule: Rule, message: str, facts: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.gate, self.rule, self.facts = gate, rule, facts
+
+
+class Gates:
+    """The gates of one claim.
+
+    :ivar fenced: a step of this claim has proved that the host is off.
+    """
+
+    def __init__(self, context: "RecoveryContext") -> None:
+        self._context = context
+        self._watch = context.engine.watch
+        self._claim = context.claim
+        self.fenced = False
+        self._passed = False  #: Nova has not heard the host
+
+    # --------------------------------------------------------------- host
+
+    def before_all(self) -> None:
+        """Ask before anything is written for a failed host."""
+        self.pause()
+        self._backlog()
+        self._nova()
+        pulse = self._watch.pulse(self._claim.host_name)
+        if pulse is None or pulse.hearing is not Hearing.HEARD:  # else it will not be evacuated
+            self._limits(begins=False)
+
+    def before_evacuating(self) -> None:
+        """Ask before the first instance of the host is touched."""
+        self.pause()
+        if self.fenced:
+            return
+        self._limits(begins=True)
+
+    def before_move(self) -> None:
+        """Ask before an instance is touched, and before each evacuate call is sent.
+
+        Once Nova has not heard the host, only that it hears it again holds the recovery.
+        """
+        self.pause()
+        if self.fenced:
+            return
+        host = self._claim.host_name
+        timeout_s = self._context.conf.wait_period_after_service_update
+        self._context.poll(lambda: self._is_known(host) or None, timeout_s)
+        pulse = self._watch.pulse(host)
+        if pulse is not None and pulse.hearing is Hearing.HEARD:
+            raise self._heard_again(pulse)
+        suspect = pulse is not None and pulse.hearing is Hearing.SUSPECT and self._passed
+        if not (suspect and self._watch.fresh()) and not self._is_silent(pulse):
+            raise self._held(
+                Gate.LIVENESS,
+                Rule.NOVA,
+                f"whether Nova hears {host} is not known at the moment; goes on when it is, or "
+                "when an operator approves it.",
+                _facts(pulse),
+            )
+        self._passed = True
+
+    def _is_known(self, host: str) -> bool:
+        """Whether enough was seen of the host to decide; an operator may have to do without."""
+        pulse = self._watch.pulse(host)
+        if pulse is not None and pulse.hearing is Hearing.UNKNOWN:
+            return False
+        return self._watch.fresh() or self._approved(Rule.NOVA)
+
+    def _heard_again(self, pulse: Pulse) -> RecoveryHeld:
+        holds.lapse(self._context.db, self._claim)
+        return self._held(
+            Gate.LIVENESS,
+            Rule.PROOF,
+            f"Nova hears {pulse.host} again (heartbeat {_age(pulse)} ago) after its evacuation has "
+            "begun; goes on when it is not heard any more: switch it off, or abandon this "
+            "recovery.",
+            _facts(pulse),
+        )
+
+    def is_silent(self, host: str) -> bool:
+        """Whether Nova does not hear the host, or an operator has said so."""
+        return self.fenced or self._is_silent(self._watch.pulse(host))
+
+    def _is_silent(self, pulse: Pulse | None) -> bool:
+        if pulse is None:
+            return False
+        if pulse.hearing is Hearing.SILENT and self._watch.fresh():
+            return True
+        # an operator's word stands for the rest of the silence: not against what is heard, nor
+        # where this engine has not looked for long enough to hear it
+        return pulse.hearing is Hearing.SUSPECT and self._approved(Rule.NOVA)
+
+    def passed_liveness(self, host: str) -> None:
+        """Record that Nova does not hear the host."""
+        self._passed = True
+        if self.fenced:
+            text, facts = f"A step has proved that {host} is off.", {"fenced": True}
+        else:
+            pulse = self._watch.pulse(host)
+            text, facts = f"Nova has not heard {host} for {_age(pulse)}.", _facts(pulse)
+        gates.record(self._context.db, self._claim, Gate.LIVENESS, Answer.GO, facts, text)
+
+    def not_silent(self, host: str, waited_s: float) -> Exception:
+        """Return what ends a claim whose host has not become silent.
+
+        HostHeard where Nova hears it, RecoveryHeld where that is not known.
+        """
+        pulse = self._watch.pulse(host)
+        facts = _facts(pulse)
+        if pulse is not None and pulse.hearing is Hearing.HEARD:
+            if moves.have_begun(self._context.db, self._claim):
+                return self._heard_again(pulse)
+            text = f"Nova hears {host}: its last heartbeat is {_age(pulse)} old."
+            gates.record(self._context.db, self._claim, Gate.LIVENESS, Answer.STOP, facts, text)
+            holds.lapse(self._context.db, self._claim)
+            return HostHeard(f"{text} Nothing was evacuated.")
+        illness = self._watch.illness()
+        why = f" ({illness.culprit})" if illness else ""
+        return self._held(
+            Gate.LIVENESS,
+            Rule.NOVA,
+            f"for {waited_s:g} s it has not been known whether Nova hears {host}{why}; goes on "
+            "when it is known, or when an operator approves it.",
+            facts,
+        )
+
+    def _backlog(self) -> None:
+        if self._watch.known() or not self._watch.after_absence:
+            return
+        raise self._held(
+            Gate.LIMITS,
+            Rule.BACKLOG,
+            "no engine ran for a while, and which hosts Nova hears is not known yet; goes on when "
+            "it is.",
+            {},
+        )
+
+    def _nova(self) -> None:
+        illness = self._watch.illness()
+        pulse = self._watch.pulse(self._claim.host_name)
+        if illness is None or (pulse is not None and pulse.hearing is Hearing.SILENT):
+            return  # who is silent was so well before
+        if self._approved(Rule.NOVA):
+            return
+        raise self._held(
+            Gate.LIVENESS,
+            Rule.NOVA,
+            f"Nova is ill, for {illness.age_s:.0f} s ({illness.culprit}), and whether it hears "
+            f"{self._claim.host_name} is not known; goes on when Nova is well, or when an operator "
+            "approves it.",
+            {"illness": str(illness.culprit), **_facts(pulse)},
+        )
+
+    def _limits(self, *, begins: bool) -> None:
+        while (decision := self._ask(begins=begins)) is None:
+            self._context.guard.wait(self._watch.pause_s())
+        if decision.rule is not None:
+            raise self._held(Gate.LIMITS, decision.rule, decision.message, decision.facts)
+
+    def _ask(self, *, begins: bool) -> mass_failure.Decision | None:
+        """Ask the limits; None: another engine, which may be frozen, has their rows locked."""
+        seen, limits = seen_by(self._watch), limits_of(self._context.conf)
+        try:
+            return mass_failure.ask(self._context.db, self._claim, seen, limits, begins=begins)
+        except DatabaseBusy as exc:
+            LOG.info("notification %s: mass-failure limits: %s", self._claim.uuid, exc)
+            return None
+
+    # ---------------------------------------------------------------- all
+
+    def pause(self) -> None:
+        """Ask whether a person has paused recoveries."""
+        found = pauses.of_segment(self._context.db, self._claim.segment_uuid)
+        if found is None:
+            return
+        what = "all recoveries" if found.scope == pauses.ALL else "recoveries of this segment"
+        until = f"at {found.until:%Y-%m-%d %H:%M} UTC" if found.until else "when it is resumed"
+        raise self._held(
+            Gate.PAUSE,
+            Rule.PAUSE,
+            f"{found.by} has paused {what}: {found.reason.rstrip('.')}; goes on {until}.",
+            {"scope": found.scope, "by": found.by, "reason": found.reason},
+        )
+
+    def restarts(self, instance_uuid: str) -> None:
+        """Ask before an instance is stopped and started; wait where it has just been."""
+        options = self._context.conf.instance_failure
+        if options.max_restarts == 0:
+            return
+        window_s = options.restart_window
+        found = restarts.of_instance(self._context.db, instance_uuid, window_s)
+        facts = {"restarts": found.count, "max_restarts": options.max_restarts}
+        if found.count >= options.max_restarts and not self._approved(Rule.RESTARTS):
+            raise self._held(
+                Gate.RESTARTS,
+                Rule.RESTARTS,
+                f"instance {instance_uuid} was restarted {found.count} times within {window_s} s; "
+                "goes on when that is fewer, or when an operator approves it.",
+                facts,
+            )
+        pause_s = _PAUSES_S[min(found.count, len(_PAUSES_S) - 1)]
+        if found.last_s is not None and found.last_s < pause_s:
+            self._context.guard.wait(pause_s - found.last_s)
+
+    def _approved(self, rule: Rule) -> bool:
+        return holds.is_approved(self._context.db, self._claim, rule)
+
+    def _held(self, gate: Gate, rule: Rule, message: str, facts: dict[str, Any]) -> RecoveryHeld:
+        return RecoveryHeld(gate, rule, message, facts)
+
+
+def limits_of(conf: Any) -> Limits:
+    """Return the options of [mass_failure]."""
+    options = conf.mass_failure
+    return Limits(options.max_share, options.min_hosts, options.burst_hosts, options.burst_share)
+
+
+def seen_by(watch: Watch) -> Seen:
+    """Return what the mass-failure limits count by."""
+    pulses = watch.pulses()
+    unheard = (Hearing.SUSPECT, Hearing.SILENT)
+    return Seen(
+        zones={pulse.host: pulse.zone for pulse in pulses},
+        unheard=frozenset(pulse.host for pulse in pulses if pulse.down or pulse.hearing in unheard),
+        heard_s={
+            pulse.host: pulse.age_s
+            for pulse in pulses
+            if pulse.hearing is Hearing.HEARD and pulse.age_s is not None
+        },
+        least_s=SUSPECT_AFTER * watch.interval_s,
+    )
+
+
+def _age(pulse: Pulse | None) -> str:
+    if pulse is None or pulse.age_s is None:
+        return "an unknown time"
+    return f"{pulse.age_s:.0f} s"
+
+
+def _facts(pulse: Pulse | None) -> dict[str, Any]:
+    if pulse is None:
+        return {"hearing": Hearing.UNKNOWN}
+    return {
+        "hearing": pulse.hearing,
+        "age_s": None if pulse.age_s is None else round(pulse.age_s, 1),
+        "down": pulse.down,
+    }

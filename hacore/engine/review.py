@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""After each look at Nova's heartbeats: does what is held go on?
+
+Every engine asks; what has been lifted already is not lifted again.  A look that changes
+nothing writes nothing.
+"""
+
+import logging
+from collections.abc import Callable
+
+from oslo_config import cfg
+
+from hacore.db import holds, mass_failure, pauses, restarts
+from hacore.db.engine import Database
+from hacore.db.holds import Held
+from hacore.engine.gates import limits_of, seen_by
+from hacore.engine.watch import Watch
+from hacore.errors import DatabaseUnavailable
+from hacore.nova.heartbeats import Pulse
+from hacore.states import Hearing, Rule
+
+LOG = logging.getLogger(__name__)
+
+_DAY_S = 86400.0
+
+
+class Review:
+    """Lifts the holds whose causes are gone.
+
+    :param lifted: called when something has become due.
+    """
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, db: Database, watch: Watch, lifted: Callable[[], None]
+    ) -> None:
+        self._conf, self._db, self._watch = conf, db, watch
+        self._lifted = lifted
+        #: For how long so few hosts have been missing, by segment and zone, at this look.
+        self._below_s: dict[tuple[str, str], float | None] = {}
+
+    def look(self) -> None:
+        """Ask for all that are held."""
+        try:
+            self._review()
+        except DatabaseUnavailable as exc:
+            LOG.debug("Failed to read what is held: %s", exc)
+
+    def _review(self) -> None:
+        self._below_s.clear()
+        for held in holds.all_of(self._db):
+            if held.for_s > self._conf.held_expire:
+                holds.expire(self._db, held.uuid, self._conf.held_expire)
+                continue
+            if days := int(held.for_s // _DAY_S):
+                holds.remind(self._db, held.uuid, days, self._conf.held_expire)
+            why = self._reason(held)
+            passes = held.rule == Rule.BURST and held.for_s >= mass_failure.BURST_HOLD_S
+            if why and holds.lift(self._db, held.uuid, held.rule, why, passes=passes):
+                self._lifted()
+
+    def _reason(self, held: Held) -> str | None:
+        """Return why it goes on, or None."""
+        match held.rule:
+            case Rule.PAUSE:
+                paused = pauses.of_segment(self._db, held.segment_uuid)
+                return None if paused else "recoveries are not paused any more."
+            case Rule.RESTARTS:
+                return self._restarts(held)
+            case Rule.BACKLOG:
+                return "it is known which hosts Nova hears." if self._watch.known() else None
+        pulse = self._watch.pulse(held.host)
+        if pulse is None or not self._watch.fresh() or not self._watch.known():
+            return None
+        return self._by_pulse(held, pulse)
+
+    def _by_pulse(self, held: Held, pulse: Pulse) -> str | None:
+        """The same for what waits for the heartbeat of its host."""
+        silent = pulse.hearing is Hearing.SILENT
+        if held.rule is Rule.PROOF:
+            return f"Nova does not hear {held.host} any more." if silent else None
+        well = self._watch.illness() is None and not self._watch.settling_s()
+        if well and pulse.hearing is Hearing.HEARD:
+            return f"Nova hears {held.host}."  # and nothing is evacuated
+        match held.rule:
+            case Rule.NOVA:
+                return f"Nova does not hear {held.host}." if silent else None
+            case Rule.BURST:
+                over = held.for_s >= mass_failure.BURST_HOLD_S
+                return f"held for {held.for_s:.0f} s." if over else None
+            case Rule.MAJORITY:
+                return self._majority(held, pulse.zone)
+        return None
+
+    def _majority(self, held: Held, zone: str) -> str | None:
+        key = held.segment_uuid, zone
+        if key not in self._below_s:
+            self._below_s[key] = mass_failure.below_for_s(
+                self._db, held.segment_uuid, held.host, seen_by(self._watch), limits_of(self._conf)
+            )
+        below_s = self._below_s[key]
+        if below_s is None or below_s < mass_failure.BELOW_S:
+            return None
+        return f"few enough hosts have been missing for {below_s:.0f} s."
+
+    def _restarts(self, held: Held) -> str | None:
+        options = self._conf.instance_failure
+        instance_uuid = str(held.payload.get("instance_uuid"))
+        found = restarts.of_instance(self._db, instance_uuid, options.restart_window)
+        if options.max_restarts and found.count >= options.max_restarts:
+            return None
+        return f"{found.count} restarts within {options.restart_window} s."
