@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The REST API, instance-ha v1.
+"""The REST API: instance-ha v1, and beside it the operator API (``operator``).
 
 ``routes`` has the table of every URL: method, path, handler, policy rule, schemas.
 ``app`` serves that table through ``dispatch``, ``policies`` makes the rules of it and

@@ -14,8 +14,9 @@ from hacore.api import faults, openapi, versions
 from hacore.api.call import ComputeServices, Services
 from hacore.api.dispatch import PathResponder, RequestNegotiation
 from hacore.api.door import Door, Guard
+from hacore.api.operator.routes import OPERATOR_ROUTES
 from hacore.api.policies import Policy
-from hacore.api.routes import HEALTHCHECK, OPENAPI, ROOT, ROUTES, Route
+from hacore.api.routes import HEALTHCHECK, ROOT, ROUTES, V1, Route
 from hacore.db.engine import Database
 from hacore.events import Events
 
@@ -44,6 +45,8 @@ def make_app(
         events=events or Events(),
         most_rows=conf.osapi_max_limit,
         duplicate_window_s=conf.duplicate_notification_detection_interval,
+        expire_s=conf.notifications_expired_interval,
+        limits=_limits(conf),
     )
     inner = _routed(services, Policy(conf))
     # From the inside out.
@@ -59,22 +62,36 @@ def make_app(
     return lambda environ, start_response: app(environ, start_response)
 
 
+def _limits(conf: cfg.ConfigOpts) -> dict[str, int]:
+    hosts, instances = conf.mass_failure, conf.instance_failure
+    return {
+        "max_share": hosts.max_share,
+        "min_hosts": hosts.min_hosts,
+        "burst_hosts": hosts.burst_hosts,
+        "burst_share": hosts.burst_share,
+        "max_restarts": instances.max_restarts,
+        "restart_window": instances.restart_window,
+        "held_expire": conf.held_expire,
+    }
+
+
 def _routed(services: Services, policy: Policy) -> falcon.App[Any, Any]:
     app = falcon.App(middleware=[RequestNegotiation(policy)])
     faults.install(app)
     app.add_route(ROOT, versions.Root())
-    app.add_route(OPENAPI, openapi.Document())
-    by_path = itertools.groupby(sorted(ROUTES, key=lambda route: route.path), _path)
-    for path, routes in by_path:
+    for document in openapi.DOCUMENTS:
+        app.add_route(document.url, openapi.Served(document))
+    by_url = itertools.groupby(sorted((*ROUTES, *OPERATOR_ROUTES), key=_url), _url)
+    for url, routes in by_url:
         responder = PathResponder(list(routes), services, policy)
-        app.add_route("/v1" + path, responder)
-        if not path:
-            app.add_route("/v1/", responder)
+        app.add_route(url, responder)
+        if url == V1:
+            app.add_route(f"{V1}/", responder)
     return app
 
 
-def _path(route: Route) -> str:
-    return route.path
+def _url(route: Route) -> str:
+    return route.url
 
 
 class _SizeLimit:

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What the handler of a route gets: one request, and the services of the process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +39,10 @@ class Services:
     events: "Events"
     most_rows: int
     duplicate_window_s: float
+    #: Age from which engines fail a notification that has not ended.
+    expire_s: float
+    #: What is configured about when recoveries are held, for operators to read.
+    limits: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from oslo_context import context
 _MARK = "hacore.guard"
 #: An object, as servers fill the environment with text: no client can send it.
 _ADMITTED = object()
+_LONGEST_NAME = 255  # of the columns that hold it
 
 
 class Context(context.RequestContext):
@@ -19,6 +20,18 @@ class Context(context.RequestContext):
         values = dict(super().to_policy_values())
         values["is_admin"] = self.is_admin
         return values
+
+
+def who(caller: Context) -> str:
+    """Return the name of the caller as it is recorded beside what they did.
+
+    With the domain unless that is Keystone's default one: names are unique within a domain.
+    """
+    name = caller.user_name or caller.user_id or "unknown"
+    if caller.user_name and caller.user_domain_name and caller.user_domain_id != "default":
+        name = f"{name}@{caller.user_domain_name}"
+    printable = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(printable.split())[:_LONGEST_NAME] or "unknown"
 
 
 def admit(environ: WSGIEnvironment) -> None:

@@ -21,8 +21,9 @@ from hacore.api.context import Context
 from hacore.api.microversions import Version
 from hacore.api.policies import Policy
 from hacore.api.query import Query
-from hacore.api.routes import Route
+from hacore.api.routes import V1, Route
 from hacore.api.schemas import Validator
+from hacore.api.tagged import Tagged
 from hacore.errors import Invalid
 
 VENDOR_TYPE = "application/vnd.openstack.masakari+json"  # Masakari's name for its JSON
@@ -37,6 +38,8 @@ class PathResponder:
     def __init__(self, routes: Sequence[Route], services: Services, policy: Policy) -> None:
         self._services = services
         self._policy = policy
+        #: Of instance-ha, with its microversions, projects in paths, and Masakari's media type.
+        self.is_instance_ha = all(route.root == V1 for route in routes)
         for route in routes:
             validators = [(since, Validator(schema)) for since, schema in route.bodies]
             respond = functools.partial(self._respond, route, validators)
@@ -66,7 +69,10 @@ class PathResponder:
         call = Call(self._services, caller, version, req.prefix, Query(req.query_string), body)
         answer = route.handler(call, **params)
         resp.status = falcon.code_to_http_status(route.status)
-        resp.content_type = VENDOR_TYPE if req.accept == VENDOR_TYPE else falcon.MEDIA_JSON
+        vendor = self.is_instance_ha and req.accept == VENDOR_TYPE
+        resp.content_type = VENDOR_TYPE if vendor else falcon.MEDIA_JSON
+        if isinstance(answer, Tagged):
+            answer = answer.unless_known(req, resp)
         if answer is not None:
             resp.data = json.dumps(answer, separators=(",", ":")).encode()
 
@@ -85,28 +91,26 @@ class RequestNegotiation:
             req.path = "/v1" + match["rest"]
 
     def process_resource(
-        self, req: falcon.Request, resp: falcon.Response, _resource: Any, _params: Any
+        self, req: falcon.Request, resp: falcon.Response, resource: Any, _params: Any
     ) -> None:
-        if not isinstance(_resource, PathResponder):
+        if not isinstance(resource, PathResponder):
             return
         if not context.is_admitted(req.env):
             # the guard reads paths as the router does; if it ever does not, nobody is admitted
             raise falcon.HTTPUnauthorized(description="X-Auth-Token: a token is required.")
-        resp.append_header("Vary", microversions.HEADER)
-        version = microversions.requested({k.lower(): v for k, v in req.headers.items()})
-        req.context.version = version
-        resp.set_header(
-            microversions.HEADER, f"{microversions.SERVICE} {microversions.text(version)}"
-        )
+        req.context.version = microversions.OLDEST
+        if resource.is_instance_ha:
+            _negotiate_version(req, resp)
         req.context.caller = caller = self._policy.identify(req.env)
         project = req.context.get("project")
         if project is not None and project != caller.project_id:
             raise Invalid("The project in the path is not the project of the token.")
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
-        if media_type and media_type not in MEDIA_TYPES:
+        accepted = MEDIA_TYPES if resource.is_instance_ha else MEDIA_TYPES[:1]
+        if media_type and media_type not in accepted:
             raise falcon.HTTPUnsupportedMediaType(
                 description=f"Content-Type: {media_type[:80]!r} is not supported; "
-                f"use {', '.join(MEDIA_TYPES)}."
+                f"use {', '.join(accepted)}."
             )
 
     def process_response(
@@ -117,6 +121,13 @@ class RequestNegotiation:
         method = req.method if req.method in falcon.HTTP_METHODS else "unknown"
         route = req.uri_template or "unknown"
         metrics.API_REQUESTS.labels(method, route, resp.status_code).inc()
+
+
+def _negotiate_version(req: falcon.Request, resp: falcon.Response) -> None:
+    resp.append_header("Vary", microversions.HEADER)
+    version = microversions.requested({k.lower(): v for k, v in req.headers.items()})
+    req.context.version = version
+    resp.set_header(microversions.HEADER, f"{microversions.SERVICE} {microversions.text(version)}")
 
 
 def _read(req: falcon.Request) -> bytes:

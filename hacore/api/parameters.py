@@ -12,6 +12,37 @@ def text(description: str) -> Schema:
     return {"type": "string", "description": description}
 
 
+def required(schema: Schema) -> Schema:
+    """A parameter without which the request is refused."""
+    return {**schema, "required": True}
+
+
+def word(description: str, words: Iterable[str]) -> Schema:
+    """One of some words; another one is refused."""
+    return {"type": "string", "enum": list(map(str, words)), "description": description}
+
+
+def words(description: str, words: Iterable[str]) -> Schema:
+    """The same, repeatable."""
+    items = {"type": "string", "enum": list(map(str, words))}
+    return {"type": "array", "items": items, "description": f"{description} Repeatable."}
+
+
+def number(description: str) -> Schema:
+    """An integer of 0 or more."""
+    return {"type": "integer", "minimum": 0, "description": description}
+
+
+def limit() -> Schema:
+    """How many rows."""
+    return number("Maximum number of rows; osapi_max_limit caps it.")
+
+
+def marker() -> Schema:
+    """Where a page begins."""
+    return text("Id or UUID of the row after which the page begins.")
+
+
 def boolean(description: str) -> Schema:
     """A boolean."""
     return {
@@ -29,15 +60,8 @@ def time(description: str) -> Schema:
 def page(sort_keys: Iterable[str]) -> dict[str, Schema]:
     """The parameters of all lists."""
     return {
-        "limit": {
-            "type": "integer",
-            "minimum": 0,
-            "description": "Maximum number of rows; osapi_max_limit caps it.",
-        },
-        "marker": {
-            "type": "string",
-            "description": "Id or UUID of the row after which the page begins.",
-        },
+        "limit": limit(),
+        "marker": marker(),
         "sort_key": {
             "type": "array",
             "items": {"type": "string", "enum": list(sort_keys)},

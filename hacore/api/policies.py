@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Who may do what: the rules of the routes, and the operator's policy files.
 
-Rules have the names that Masakari gave them, so that an operator's policy.yaml
-carries over.
+Rules of instance-ha have the names that Masakari gave them, so that an operator's
+policy.yaml carries over.
 """
 
 from wsgiref.types import WSGIEnvironment
@@ -12,13 +12,12 @@ from oslo_log import log
 from oslo_policy import policy
 
 from hacore.api.context import Context
-from hacore.api.routes import ROUTES
+from hacore.api.operator.routes import OPERATOR_ROUTES
+from hacore.api.routes import ROUTES, V1, Route
 from hacore.clock import Clock, SystemClock
 from hacore.errors import ConfigError, Forbidden
 
 LOG = log.getLogger(__name__)
-
-ADMIN = "rule:admin_api"
 
 _BASE = [
     policy.RuleDefault(
@@ -31,7 +30,17 @@ _BASE = [
         "is_admin:True or project_id:%(project_id)s",
         "No rule uses it by default; overrides of other rules may.",
     ),
-    policy.RuleDefault("admin_api", "is_admin:True", "Default of all rules of the API."),
+    policy.RuleDefault(
+        "admin_api",
+        "is_admin:True",
+        "Default of all rules of instance-ha, and of those of the operator API that change "
+        "something.",
+    ),
+    policy.RuleDefault(
+        "operator_reader",
+        "rule:admin_api or (role:reader and system_scope:all)",
+        "Default of the rules of the operator API that only read.",
+    ),
 ]
 
 _READ_INTERVAL_S = 1.0
@@ -46,15 +55,20 @@ def list_rules() -> list[policy.RuleDefault]:
         *(
             policy.DocumentedRuleDefault(
                 route.rule,
-                ADMIN,
+                route.admits,
                 f"{route.summary}.",
-                [{"method": route.method, "path": route.path}],
+                [{"method": route.method, "path": _documented(route)}],
                 scope_types=None,
             )
-            for route in ROUTES
+            for route in (*ROUTES, *OPERATOR_ROUTES)
             if route.rule
         ),
     ]
+
+
+def _documented(route: Route) -> str:
+    """Return the path as a policy file names it: Masakari's without its root."""
+    return route.path if route.root == V1 else route.url
 
 
 class Policy:

@@ -3,7 +3,7 @@
 
 import datetime
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hacore.api import times
@@ -13,6 +13,7 @@ from hacore.errors import Invalid
 #: Masakari accepts these in a query, in any case, and fewer in a body (hacore.api.schemas).
 TRUE = ("true", "yes", "on", "1", "t", "y")
 FALSE = ("false", "no", "off", "0", "f", "n")
+_MOST_DIGITS = 12
 
 
 class Query:
@@ -51,21 +52,42 @@ class Query:
         """Return those parameters of `names` that are given."""
         return {name: value for name in names if (value := self.text(name)) is not None}
 
+    def word(self, name: str, known: Iterable[str]) -> str | None:
+        """Return a parameter that must be one of the words."""
+        found = self.words(name, known)
+        return found[-1] if found else None
+
+    def words(self, name: str, known: Iterable[str]) -> list[str]:
+        """Return all values of a repeatable parameter, each of which must be one of the words."""
+        found = self._values.get(name, [])
+        known = list(known)
+        for value in found:
+            if value not in known:
+                raise Invalid(f"{name}: {value[:40]!r} must be one of {', '.join(known)}.")
+        return found
+
+    def number(self, name: str) -> int | None:
+        """Return a parameter that is an integer of 0 or more."""
+        value = self.text(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit()):
+            raise Invalid(f"{name}: {value[:40]!r} is not an integer of 0 or more.")
+        # int() refuses thousands of digits
+        digits = value.lstrip("0")
+        return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
     def page(self, sort_keys: Mapping[str, str], most: int) -> Page:
         """Return the requested page, of at most `most` rows.
 
         :param sort_keys: the names in JSON, with the attributes of the row.
         """
-        return Page(self._limit(most), self.text("marker"), tuple(self._order(sort_keys)))
+        return Page(self.limit(most), self.text("marker"), tuple(self._order(sort_keys)))
 
-    def _limit(self, most: int) -> int:
-        value = self.text("limit")
-        if value is None:
-            return most
-        if not (value.isascii() and value.isdigit()):
-            raise Invalid(f"limit: {value[:40]!r} is not an integer of 0 or more.")
-        # int() refuses thousands of digits
-        return min(int(value.lstrip("0")[:12] or "0"), most)
+    def limit(self, most: int) -> int:
+        """Return how many rows are requested, at most `most`."""
+        wanted = self.number("limit")
+        return most if wanted is None else min(wanted, most)
 
     def _order(self, sort_keys: Mapping[str, str]) -> list[Sort]:
         keys = self._values.get("sort_key", ["created_at"])

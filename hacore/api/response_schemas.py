@@ -79,6 +79,16 @@ _VERSION: dict[str, Schema] = {
     "links": {"type": "array", "items": {"type": "object", "additionalProperties": STRING}},
 }
 
+FAULT: Schema = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": _all_required({"code": INTEGER, "message": STRING}),
+    "examples": [
+        {"itemNotFound": {"code": 404, "message": "No segment has the uuid 11111111-..."}}
+    ],
+}
+
 SCHEMAS: dict[str, Schema] = {
     **_of(SEGMENT),
     **_of(HOST),
@@ -101,15 +111,7 @@ SCHEMAS: dict[str, Schema] = {
     "VersionsAnswer": _all_required(
         {"versions": {"type": "array", "items": _all_required(_VERSION)}}
     ),
-    "Fault": {
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "additionalProperties": _all_required({"code": INTEGER, "message": STRING}),
-        "examples": [
-            {"itemNotFound": {"code": 404, "message": "No segment has the uuid 11111111-..."}}
-        ],
-    },
+    "Fault": FAULT,
 }
 
 _FINISHED = NOTIFICATION.example(

@@ -1,9 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Every URL of the API: method, path, handler, policy rule.
+"""Every URL of instance-ha v1: method, path, handler, policy rule.
 
 hacore.api.app serves this table, hacore.api.policies makes the policy rules of it, and
 hacore.api.openapi the documentation.  From a URL to its SQL are three hops: this table,
 the handler that it names, and the function of hacore.db that the handler calls.
+
+hacore.api.operator.routes has those of the operator API in the same form.
 """
 
 import itertools
@@ -25,19 +27,25 @@ from hacore.api import (
 from hacore.api.microversions import Version
 from hacore.resources import HOST, NOTIFICATION, SEGMENT, VMOVE, Schema
 
+V1 = "/v1"
+OPERATOR = "/operator/v1"
 ROOT = "/"
-OPENAPI = "/v1/openapi.json"
+OPENAPI = f"{V1}/openapi.json"
+OPERATOR_OPENAPI = f"{OPERATOR}/openapi.json"
 HEALTHCHECK = "/healthcheck"
 
 #: Served without a token.  Everything else needs one, whether it exists or not.
-PUBLIC: Final = frozenset({ROOT, OPENAPI, HEALTHCHECK})
+PUBLIC: Final = frozenset({ROOT, OPENAPI, OPERATOR_OPENAPI, HEALTHCHECK})
+
+#: The default of a rule that names no other.
+ADMIN = "rule:admin_api"
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one URL.
 
-    :param path: below ``/v1``, with the names of the handler's arguments in braces.
+    :param path: below `root`, with the names of the handler's arguments in braces.
     :param handler: gets a `Call` and the arguments; returns the body of the answer.
     :param rule: of the policy; None admits everybody with a token.
     :param since: the first microversion that has this route.
@@ -47,6 +55,9 @@ class Route:
     :param parameters: of the query, with their schemas.
     :param answer: name of the schema of the answer's body; None if there is no body.
     :param faults: statuses of faults besides those that every route may answer.
+    :param root: of the API that it belongs to.
+    :param admits: whom the rule admits unless an operator overrides it.
+    :param tagged: its answer has an ETag.
     """
 
     method: str
@@ -62,6 +73,13 @@ class Route:
     parameters: Mapping[str, Schema] = field(default_factory=dict)
     answer: str | None = None
     faults: tuple[int, ...] = ()
+    root: str = V1
+    admits: str = ADMIN
+    tagged: bool = False
+
+    @property
+    def url(self) -> str:
+        return self.root + self.path
 
 
 _SEGMENTS = [

@@ -48,6 +48,13 @@ HOST_TYPE: Schema = {
     "pattern": "^[a-zA-Z0-9]*$",
     "description": "Letters and digits.",
 }
+SENTENCE: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 1000,
+    "format": "printable-sentence",
+    "description": "Printable characters, and not only blanks; stored on one line.",
+}
 WORDS: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
 UUID: Schema = {
     "type": "string",
@@ -176,6 +183,13 @@ def _is_text(value: Any) -> bool:
     return not isinstance(value, str) or all(_printable(char, "\n") for char in value)
 
 
+@_formats.checks("printable-sentence")
+def _is_sentence(value: Any) -> bool:
+    return not isinstance(value, str) or (
+        bool(value.strip()) and all(char.isprintable() or char.isspace() for char in value)
+    )
+
+
 class Validator:
     """A schema that explains in one sentence why a body is invalid."""
 
@@ -231,5 +245,7 @@ _REASONS: dict[str, Callable[[jsonschema.ValidationError], str]] = {
     "format": _description,
     "minLength": lambda _error: "must not be empty",
     "maxLength": lambda error: f"must have at most {error.validator_value} characters",
+    "minimum": lambda error: f"must be {error.validator_value} or more",
+    "maximum": lambda error: f"must be at most {error.validator_value}",
     "minProperties": lambda _error: "must have at least one field",
 }
