@@ -33,10 +33,12 @@ def _parser() -> argparse.ArgumentParser:
         convert_config,
         database,
         doctor,
+        explain,
         flow,
         import_masakari,
         move,
         recovery,
+        safety,
         service,
     )
 
@@ -45,6 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-file", action="append", metavar="FILE", help="may be repeated")
     topics = parser.add_subparsers(title="topics", required=True, metavar="TOPIC")
-    for topic in (database, flow, service, recovery, move, doctor, import_masakari, convert_config):
+    for topic in (
+        database,
+        flow,
+        service,
+        recovery,
+        explain,
+        safety,
+        move,
+        doctor,
+        import_masakari,
+        convert_config,
+    ):
         topic.register(topics)
     return parser

@@ -4,6 +4,7 @@
 import argparse
 import getpass
 import os
+import re
 import uuid as uuids
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,6 +48,28 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def hosts(text: str) -> int:
+    """Read a number of hosts, 0 or more."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
+
+
+_MOST_S = 365 * 86400
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration_s(text: str) -> float:
+    """Read a duration such as 90s, 15m, 2h or 1d12h; return seconds."""
+    if not re.fullmatch(r"(\d+[smhd])+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 90s, 15m, 2h or 1d12h")
+    seconds = sum(int(n) * _UNITS_S[unit] for n, unit in re.findall(r"(\d+)([smhd])", text))
+    if not 0 < seconds <= _MOST_S:
+        raise argparse.ArgumentTypeError("must be between 1s and 365d")
+    return float(seconds)
 
 
 def uuid(text: str) -> str:

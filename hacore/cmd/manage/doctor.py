@@ -19,7 +19,7 @@ from hacore import rpc
 from hacore.clock import Clock, SystemClock
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
-from hacore.cmd.manage import output, rights
+from hacore.cmd.manage import output, rights, watched
 from hacore.cmd.manage.findings import Finding, Result, ok, unchecked, wrong
 from hacore.conf.nova import has_login
 from hacore.db import hosts, limits, schema
@@ -91,6 +91,7 @@ def examine(
                 lacking = limits.missing(connection)
             check = "database: time limits"
             yield wrong(check, lacking) if lacking else ok(check, limits.KEPT)
+            yield from watched.findings(conf, db, registered)
             db.dispose()
     except (ConfigError, DatabaseUnavailable) as exc:
         yield wrong("database", str(exc))

@@ -10,6 +10,7 @@ import datetime
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,15 +76,55 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     text = table.get_string()
     # the last column, which has the long sentences, is folded to the width of the terminal; where
     # there is none a program reads this, and nothing is folded
-    excess = len(text.partition("\n")[0]) - (
-        shutil.get_terminal_size(fallback=(_BOUNDLESS, 0)).columns
-    )
-    if excess > 0:
+    width = terminal_width()
+    excess = _width(text) - width
+    if excess > 0 and rows:
         last = _heading(columns[-1])
         widest = max(len(line) for row in table.rows for line in row[-1].splitlines() or [""])
         table.max_width[last] = max(widest - excess, _NARROWEST)
         text = table.get_string()
+    if _width(text) > width:
+        return _records(rows, columns, width)
     return text
+
+
+def _width(text: str) -> int:
+    return len(text.partition("\n")[0])
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal; where there is none, more than any line has."""
+    return shutil.get_terminal_size(fallback=(_BOUNDLESS, 0)).columns
+
+
+def _records(rows: Sequence[Row], columns: Sequence[str], width: int) -> str:
+    """Return one paragraph for each row, with one value below the other."""
+    widest = max(len(_heading(name)) for name in columns)
+    paragraphs = [
+        "\n".join(
+            folded(f"{_heading(name):{widest}}  {_cell(row[name])}", widest + 2, width)
+            for name in columns
+        )
+        for row in rows
+    ]
+    return "\n\n".join(paragraphs) or "none"
+
+
+def folded(text: str, indent: int, width: int | None = None) -> str:
+    """Return a text folded to the terminal, with all lines but the first indented."""
+    blanks = " " * indent
+    first, *others = text.splitlines() or [""]
+    lines = [first, *(blanks + line for line in others)]
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width or terminal_width(),
+            subsequent_indent=blanks,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines
+    )
 
 
 def _heading(name: str) -> str:

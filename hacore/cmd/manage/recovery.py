@@ -9,21 +9,43 @@ from oslo_config import cfg
 
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
-from hacore.cmd.manage import leftovers, output
-from hacore.db import history, interventions, recovery_history
+from hacore.cmd.manage import output, safety
+from hacore.db import (
+    approvals,
+    history,
+    holds,
+    interventions,
+    leftovers,
+    recovery_history,
+    recovery_lists,
+)
 from hacore.db.history import StepRun
 from hacore.db.models import HistoryEntry, Move, Notification
 from hacore.db.recovery_history import RecoveryHistory
-from hacore.states import NotificationStatus
+from hacore.db.recovery_lists import Wanted
+from hacore.states import NotificationStatus, Rule
 
 if TYPE_CHECKING:
     from hacore.cmd.manage.arguments import Topics
 
-_COLUMNS = ("uuid", "type", "host", "status", "came_in", "failed_attempts", "owner", "message")
+_COLUMNS = (
+    "uuid",
+    "type",
+    "host",
+    "status",
+    "held",
+    "held_since",
+    "came_in",
+    "failed_attempts",
+    "owner",
+    "message",
+)
+#: What says nothing in a list of held ones.
+_SAME_WHILE_HELD = ("status", "failed_attempts", "owner")
 
 
 def register(topics: "Topics") -> None:
-    """Add ``recovery list|show|retry|abandon``."""
+    """Add ``recovery list|show|approve|retry|abandon``."""
     verbs = cli.add_topic(topics, "recovery", "the recoveries")
     listed = cli.add_verb(verbs, "list", _list, "list recoveries, the newest first")
     listed.add_argument(
@@ -34,10 +56,25 @@ def register(topics: "Topics") -> None:
         help="only recoveries in this status; may be repeated",
     )
     listed.add_argument("--host", metavar="NAME", help="only recoveries of this host")
+    listed.add_argument(
+        "--held", action="store_true", help="only recoveries that a safety rule holds"
+    )
     listed.add_argument("--limit", type=cli.count, default=50, metavar="N", help="default: 50")
     output.add_format(listed)
     shown = cli.add_verb(verbs, "show", _show, "show everything recorded about one recovery")
     output.add_format(shown)
+    approved = cli.add_verb(
+        verbs, "approve", _approve, "let a held recovery go on, though a safety rule holds it"
+    )
+    approved.add_argument(
+        "--rule", choices=[str(rule) for rule in Rule], help="only if this rule holds it"
+    )
+    approved.add_argument(
+        "--missing",
+        type=cli.hosts,
+        metavar="N",
+        help="approve up to this number of missing hosts; default: the number on record",
+    )
     retried = cli.add_verb(
         verbs, "retry", _retry, "retry a recovery that is in error or failed, at once"
     )
@@ -50,18 +87,29 @@ def register(topics: "Topics") -> None:
     abandoned.add_argument(
         "--reason", type=cli.sentence, required=True, help="stored in the notification's message"
     )
-    for verb in (shown, retried, abandoned):
-        verb.add_argument("uuid", type=cli.uuid, metavar="UUID")
-    for verb in (retried, abandoned):
+    approved.add_argument(
+        "--reason", type=cli.sentence, required=True, help="stored in the history of the recovery"
+    )
+    for verb in (shown, approved, retried, abandoned):
+        verb.add_argument("uuid", type=cli.uuid, metavar="UUID", help="of the notification")
+    for verb in (approved, retried, abandoned):
         cli.add_operator(verb)
 
 
 def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.usable_database(conf) as db:
-        found = recovery_history.list_(
-            db, statuses=arguments.status, host=arguments.host, limit=arguments.limit
+        wanted = Wanted(
+            statuses=tuple(arguments.status),
+            host=arguments.host,
+            held=True if arguments.held else None,
         )
-    output.show(arguments.format, [_summary(row) for row in found], _COLUMNS)
+        found = recovery_lists.page(db, wanted, arguments.limit)
+        notes = list(safety.notes(db))
+    sys.stderr.write("".join(f"{note}\n" for note in notes))
+    # JSON always has the same keys
+    narrow = arguments.held and arguments.format == "table"
+    columns = [name for name in _COLUMNS if not (narrow and name in _SAME_WHILE_HELD)]
+    output.show(arguments.format, [_summary(row) for row in found], columns)
 
 
 def _summary(row: Notification) -> dict[str, Any]:
@@ -70,6 +118,8 @@ def _summary(row: Notification) -> dict[str, Any]:
         "type": row.type,
         "host": row.host.name,
         "status": row.status,
+        "held": row.held_rule,
+        "held_since": row.held_since,
         "came_in": row.created_at,
         # of max_recovery_attempts; the claim number also counts takeovers
         "failed_attempts": row.failed_attempts,
@@ -93,7 +143,7 @@ def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
         "moves": [_move(move) for move in found.moves],
         "history": [_entry(entry) for entry in found.entries],
     }
-    if not _is_claimed(found):
+    if not found.is_claimed:
         parts["to_clean_up"] = [
             dict(zip(("what", "command"), leftovers.described(each), strict=True)) for each in left
         ]
@@ -105,6 +155,7 @@ def _facts(found: RecoveryHistory) -> dict[str, Any]:
     return {
         **_summary(row),
         "segment": row.segment.name,
+        "approvals": approved(row),
         "payload": row.payload,
         "generated": row.generated_time,
         "request_id": row.request_id,
@@ -114,13 +165,17 @@ def _facts(found: RecoveryHistory) -> dict[str, Any]:
     }
 
 
-def _is_claimed(found: RecoveryHistory) -> bool:
-    row = found.notification
-    return (
-        row.status == NotificationStatus.RUNNING
-        and row.lease_until is not None
-        and row.lease_until >= found.now
-    )
+def approved(row: Notification) -> list[str]:
+    """Return which rules operators have approved, who, and when; none that has lapsed."""
+    return [
+        f"{each.rule}, by {each.by} at {each.at:%Y-%m-%d %H:%M:%S} UTC{_up_to(each.missing)}"
+        for each in holds.approvals_of(row)
+        if each.by is not None
+    ]
+
+
+def _up_to(missing: int | None) -> str:
+    return "" if missing is None else f", for up to {missing} missing hosts"
 
 
 def _lease(found: RecoveryHistory) -> str | None:
@@ -170,6 +225,18 @@ def _entry(entry: HistoryEntry) -> dict[str, Any]:
         "progress": entry.progress,
         "message": entry.message,
     }
+
+
+def _approve(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
+    rule = Rule(arguments.rule) if arguments.rule else None
+    with launch.usable_database(conf) as db:
+        given = approvals.approve(
+            db, arguments.uuid, rule, arguments.by, arguments.reason, arguments.missing
+        )
+    sys.stdout.write(
+        f"Approved: {given.rule}{_up_to(given.missing)}; it stands for "
+        f"{holds.APPROVAL_S / 60:g} min.\n{due(conf, arguments.uuid)}"
+    )
 
 
 def _retry(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
