@@ -12,6 +12,7 @@ PUT    /control/faults                  {"slow", "clock_ahead_s", "unavailable",
 GET    /control/faults        DELETE    /control/faults
 GET    /control/requests      DELETE    /control/requests
 GET    /control/state         GET       /control/settings
+GET    /control/evacuations
 """
 
 import collections
@@ -68,6 +69,7 @@ class Control:
             ("/control/requests", "GET", self.requests),
             ("/control/requests", "DELETE", self.reset_requests),
             ("/control/state", "GET", self.state),
+            ("/control/evacuations", "GET", self.evacuations),
             ("/control/settings", "GET", self.settings),
         ]
 
@@ -199,6 +201,21 @@ class Control:
                 "evacuations_in_flight": self._cloud.evacuations.in_flight,
             }
         )
+
+    def evacuations(self, call: Call) -> Answer:
+        """Every evacuate call that was accepted, and when, in seconds of Unix time."""
+        del call
+        state = self._cloud.state
+        rows = [
+            {
+                "server": migration.server.uuid,
+                "source": migration.source_compute,
+                "at": state.timeline.at(migration.created).timestamp(),
+            }
+            for migration in state.migrations
+            if migration.migration_type == "evacuation"
+        ]
+        return Answer({"evacuations": rows})
 
     def _shown(self, server: Server) -> Json:
         return {

@@ -5,13 +5,19 @@ The sandbox's control API says where an instance is and whether it runs; hacore
 must agree.  Pure.
 """
 
-from hacore_sandbox.demo.records import CloudState, Instance, Move, Outcome
+import dataclasses
+from collections.abc import Collection, Mapping
+
+from hacore_sandbox.demo.records import CloudState, Instance, Move, Outcome, Recovery
 
 _MOST_NAMED = 5
 
 
-def evacuated(outcome: Outcome, dead: str) -> list[str]:
-    """Every instance of `dead` is on a living host, in its old state; the others are unchanged."""
+def evacuated(outcome: Outcome, dead: str, reported: Collection[str] = ()) -> list[str]:
+    """Every instance of `dead` is on a living host, in its old state; the others are unchanged.
+
+    :param reported: living hosts that hacore may still be looking at, and keep out of service.
+    """
     moves = {move.instance_uuid: move for move in outcome.recovery.moves}
     reasons = {}
     for was in outcome.before.instances.values():
@@ -21,7 +27,7 @@ def evacuated(outcome: Outcome, dead: str) -> list[str]:
             reasons[was.name] = [*place, *_condition(was, now)]
         else:
             reasons[was.name] = _unchanged(was, now)
-    return [*_finished(outcome), *_hosts(outcome, dead), *_summary(reasons)]
+    return [*_finished(outcome), *_hosts(outcome, dead, reported), *_summary(reasons)]
 
 
 def restarted(outcome: Outcome) -> list[str]:
@@ -34,6 +40,33 @@ def taken_out(outcome: Outcome, host: str) -> list[str]:
     return [*_finished(outcome), *_hosts(outcome, host), *_summary(_all_unchanged(outcome))]
 
 
+def held(outcome: Outcome, recoveries: Mapping[str, Recovery], dead: str) -> list[str]:
+    """Each of the `recoveries`, by host, is held as a mass failure, and hacore has done nothing.
+
+    The guests of the host `dead` have died.
+    """
+    reasons = {}
+    for each in outcome.before.instances.values():
+        was = dataclasses.replace(each, guest_up=False) if each.host == dead else each
+        reasons[was.name] = _unchanged(was, outcome.after.instances.get(was.uuid))
+    wrong = []
+    for host, recovery in recoveries.items():
+        if recovery.held != "majority":
+            said = f" ({recovery.message.rstrip('.')})" if recovery.message else ""
+            wrong.append(f"The recovery of {host} is {recovery.status}, not held (majority){said}.")
+    wrong += moved_nothing(recoveries)
+    return [*wrong, *_hosts(outcome, None), *_summary(reasons)]
+
+
+def moved_nothing(recoveries: Mapping[str, Recovery]) -> list[str]:
+    """None of the `recoveries`, by host, has begun to move an instance."""
+    return [
+        f"The recovery of {host} has moves: {len(recovery.moves)}."
+        for host, recovery in recoveries.items()
+        if recovery.moves
+    ]
+
+
 # -- the notification and the hosts
 
 
@@ -42,10 +75,12 @@ def _finished(outcome: Outcome) -> list[str]:
     return [] if status == "finished" else [f"The notification is {status}, not finished."]
 
 
-def _hosts(outcome: Outcome, failed: str | None) -> list[str]:
+def _hosts(outcome: Outcome, failed: str | None, reported: Collection[str] = ()) -> list[str]:
     """Only the failed host is disabled in Nova and on maintenance in hacore."""
     wrong = []
     for host in outcome.after.hosts.values():
+        if host.name in reported:
+            continue
         if host.disabled != (host.name == failed):
             wrong.append(f"{host.name} is {'disabled' if host.disabled else 'enabled'} in Nova.")
         on_maintenance = host.name in outcome.on_maintenance

@@ -2,7 +2,7 @@
 """HTTP clients of the sandbox and of hacore; a failed call is a DemoError."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import requests
@@ -68,9 +68,9 @@ class Sandbox(_Client):
     def state(self) -> CloudState:
         return CloudState.read(self._ask("GET", "/control/state"))
 
-    def add_instances(self, host: str, count: int) -> list[str]:
-        """Create running, HA-enabled instances on `host`; returns their uuids."""
-        body = {"count": count, "hosts": [host], "metadata": {"HA_Enabled": "True"}}
+    def add_instances(self, hosts: Sequence[str], count: int) -> list[str]:
+        """Create running, HA-enabled instances, spread over `hosts`; returns their uuids."""
+        body = {"count": count, "hosts": list(hosts), "metadata": {"HA_Enabled": "True"}}
         uuids: list[str] = self._ask("POST", "/control/servers", body)["ids"]
         return uuids
 
@@ -80,12 +80,15 @@ class Sandbox(_Client):
     def kill_host(self, host: str, *, guests_survive: bool) -> None:
         self._ask("POST", f"/control/hosts/{host}/kill", {"guests_survive": guests_survive})
 
+    def revive_host(self, host: str) -> None:
+        self._ask("POST", f"/control/hosts/{host}/revive")
+
     def crash(self, uuid: str) -> None:
         self._ask("POST", f"/control/servers/{uuid}/crash")
 
 
 class Hacore(_Client):
-    """hacore's instance-ha API."""
+    """hacore's instance-ha API, and what its operator API says of heartbeats."""
 
     def log_in(self, token: str) -> None:
         self._session.headers["X-Auth-Token"] = token
@@ -115,6 +118,13 @@ class Hacore(_Client):
         answer = self._ask("POST", "/v1/notifications", {"notification": body})
         uuid: str = answer["notification"]["notification_uuid"]
         return uuid
+
+    def unheard(self) -> frozenset[str] | None:
+        """Return the names of the hosts that Nova does not hear; None: that is not known."""
+        safety = self._ask("GET", "/operator/v1/safety")["safety"]
+        states = {row["host"]: row["state"] for row in safety["hosts_not_heard"]}
+        known = safety["heartbeats"]["current"] and "unknown" not in states.values()
+        return frozenset(states) if known else None
 
     def recovery(self, uuid: str) -> Recovery:
         # in this order: if the notification has ended, so have the moves

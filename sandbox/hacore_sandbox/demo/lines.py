@@ -8,9 +8,14 @@ from hacore.clock import Clock
 from hacore_sandbox.demo.records import Move, Recovery, Task
 from hacore_sandbox.demo.scenarios import Table
 
+_WIDTH = 100
+_INDENT = " " * 9  #: of what belongs to the event above: as wide as "  0.0 s  "
+
 
 class Lines:
     """Write each event with the seconds since the start."""
+
+    columns = _WIDTH - len(_INDENT)
 
     def __init__(self, out: TextIO, clock: Clock) -> None:
         self._out = out
@@ -31,6 +36,13 @@ class Lines:
 
     def failure(self, text: str) -> None:
         self._event(text)
+
+    def command(self, line: str) -> None:
+        self._event(f"$ {line}")
+
+    def output(self, text: str) -> None:
+        for row in text.splitlines():
+            self._write(f"{_INDENT}{row}".rstrip())
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
         del elapsed_s

@@ -22,10 +22,15 @@ from hacore_sandbox.demo.clients import Hacore, Sandbox
 from hacore_sandbox.demo.records import DemoError
 
 ACCOUNT = "hacore"
+#: What hacore takes for Nova's report interval: Nova's times are whole seconds, and a shorter one
+#: could not be seen.
+REPORT_INTERVAL_S = 1.0
 
 _START_S = 30.0  #: for a child to answer; takes two seconds on an idle machine
 _END_S = 10.0  #: for a child to end after SIGTERM
+_COMMAND_S = 60.0  #: for a verb of hacore-manage, which takes a second on an idle machine
 
+_DATABASE = "sqlite:///{folder}/hacore.sqlite"
 _CONFIGURATION = """\
 [DEFAULT]
 state_path = {folder}
@@ -37,7 +42,7 @@ listen = 127.0.0.1
 port = {port}
 
 [database]
-connection = sqlite:///{folder}/hacore.sqlite
+connection = {database}
 
 [keystone_authtoken]
 auth_type = password
@@ -50,6 +55,7 @@ service_token_roles_required = true
 auth_type = password
 auth_url = {keystone}
 region_name = RegionOne
+report_interval = {report_interval_s:g}
 {login}
 """
 _LOGIN = f"""\
@@ -60,18 +66,22 @@ user_domain_id = default
 project_domain_id = default"""
 
 
+def _command(name: str, module: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a process; not the console script, which may not be on the PATH."""
+    code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main())"
+    # -P: ignore a folder named hacore in the current one
+    return [sys.executable, "-P", "-c", code, *arguments]
+
+
 class Child:
     """A process that runs a command."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self._log = log
-        code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main())"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                # not the console script, which may not be on the PATH.
-                # -P: ignore a folder named hacore in the current one.
-                [sys.executable, "-P", "-c", code, *arguments],
+                _command(name, module, arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -131,6 +141,7 @@ class Deployment:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
+        self._file = folder / "hacore.conf"
         self._clock = clock
         self._open = contextlib.ExitStack()
         self._children: list[Child] = []
@@ -147,11 +158,11 @@ class Deployment:
     ) -> None:
         self._open.close()
 
-    def start_sandbox(self) -> Sandbox:
+    def start_sandbox(self, hosts: int) -> Sandbox:
         """Start the simulated cloud; return once it answers."""
         port = self._reserve_port()
         url = f"http://127.0.0.1:{port}"
-        arguments = ["serve", "--port", str(port), "--preset", "demo"]
+        arguments = ["serve", "--port", str(port), "--preset", "demo", "--hosts", str(hosts)]
         arguments += ["--instance-ha-url", f"{self._hacore_url}/v1"]
         child = self._start("hacore-sandbox", "hacore_sandbox.cli", arguments)
         child.wait_until_it_answers(f"{url}/control/settings", self._clock)
@@ -159,24 +170,69 @@ class Deployment:
         self._open.callback(client.close)
         return client
 
-    def start_hacore(self, sandbox: Sandbox) -> Hacore:
-        """Start hacore-standalone for this cloud; return once it answers, with a token."""
+    def start_hacore(
+        self, sandbox: Sandbox, report_interval_s: float = REPORT_INTERVAL_S
+    ) -> Hacore:
+        """Start hacore-standalone for this cloud; return once it answers, with a token.
+
+        :param report_interval_s: see REPORT_INTERVAL_S.
+        """
         text = _CONFIGURATION.format(
             folder=self._folder,
+            database=_DATABASE.format(folder=self._folder),
             port=self._hacore_port,
             keystone=f"{sandbox.url}/identity/v3",
+            report_interval_s=report_interval_s,
             login=_LOGIN,
         )
-        file, folder = self._folder / "hacore.conf", self._folder / "hacore.conf.d"
-        file.write_text(text)
+        folder = self._folder / "hacore.conf.d"
+        self._file.write_text(text)
         folder.mkdir()  # empty, so that /etc/hacore is not read
-        arguments = ["--config-file", str(file), "--config-dir", str(folder)]
+        arguments = ["--config-file", str(self._file), "--config-dir", str(folder)]
         child = self._start("hacore-standalone", "hacore.cmd.standalone", arguments)
         child.wait_until_it_answers(self._hacore_url, self._clock)
         client = Hacore(child.name, self._hacore_url, child.check)
         self._open.callback(client.close)
         client.log_in(sandbox.token(ACCOUNT))
         return client
+
+    def manage(self, arguments: Sequence[str], columns: int) -> str:
+        """Run a verb of hacore-manage on a terminal that is so wide; return its output.
+
+        Raises DemoError with its last line where it fails.
+        """
+        try:
+            done = subprocess.run(
+                _command(
+                    "hacore-manage",
+                    "hacore.cmd.manage",
+                    ["--config-file", str(self._file), *arguments],
+                ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_S,
+                check=False,
+                env={
+                    **os.environ,
+                    "COLUMNS": str(columns),
+                    # whatever /etc/hacore says: it has no option that ignores it
+                    "OS_DATABASE__CONNECTION": _DATABASE.format(folder=self._folder),
+                },
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired as exc:
+            verb = " ".join(arguments)
+            raise DemoError(
+                f"Timed out after {_COMMAND_S:.0f} s waiting for hacore-manage {verb}."
+            ) from exc
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+            raise DemoError(
+                f"hacore-manage {' '.join(arguments)} has failed (exit status "
+                f"{done.returncode}): {said[-1]}."
+            )
+        return done.stdout
 
     def check(self) -> None:
         """Raise DemoError if a process has ended."""

@@ -3,6 +3,7 @@
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,12 @@ class Recovery:
     def ended(self) -> bool:
         """Whether nothing changes soon: the next attempt after an error takes minutes."""
         return self.status in ("finished", "ignored", "error", "failed")
+
+    @property
+    def held(self) -> str | None:
+        """The safety rule that holds it."""
+        found = re.match(r"Held \((\w+)\): ", self.message or "")
+        return found[1] if found and self.status == "error" else None
 
     @classmethod
     def read(

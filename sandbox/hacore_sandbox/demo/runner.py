@@ -7,22 +7,20 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 from hacore.clock import Clock, SystemClock
-from hacore_sandbox.demo import view
+from hacore_sandbox.demo import mass_failure, view
+from hacore_sandbox.demo.clients import Sandbox
 from hacore_sandbox.demo.processes import Deployment
 from hacore_sandbox.demo.records import DemoError, Outcome
 from hacore_sandbox.demo.scenarios import SCENARIOS, VICTIM, Result, Scenario
+from hacore_sandbox.demo.stage import Stage
 from hacore_sandbox.demo.view import View
 
-_POLL_S = 0.25  #: between two reads of the recovery
-#: The time limit of a recovery: a fixed part, and a part for each instance.
-_RECOVERY_S, _RECOVERY_EACH_S = 60.0, 1.0
-_SEGMENT = "demo"
+_HOSTS = 4  #: of the cloud of a scenario with one failure
 
 
 class Stopped(BaseException):
@@ -39,7 +37,7 @@ def run(scenario: str, instances: int) -> int:
     try:
         with _signals(), contextlib.closing(view.choose(clock)) as shown:
             try:
-                return _run(SCENARIOS[scenario], instances, shown, clock)
+                return _run(scenario, instances, shown, clock)
             except Stopped as exc:
                 shown.verdict("Stopped. All processes are ended and all files removed.", good=False)
                 return 128 + exc.number
@@ -68,13 +66,16 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run(scenario: Scenario, instances: int, shown: View, clock: Clock) -> int:
+def _run(scenario: str, instances: int, shown: View, clock: Clock) -> int:
     folder = Path(tempfile.mkdtemp(prefix="hacore-demo-"))
     keep = True
     try:
         with Deployment(folder, clock) as deployment:
-            shown.title(scenario.title(instances))
-            result = _recover(scenario, instances, deployment, shown, clock)
+            stage = Stage(deployment, shown, clock)
+            if scenario == "mass-failure":
+                result = mass_failure.play(stage, instances)
+            else:
+                result = _recover(SCENARIOS[scenario], instances, stage)
             shown.table(result.table)
             if result.wrong:
                 raise DemoError(" ".join(result.wrong))
@@ -92,39 +93,19 @@ def _run(scenario: Scenario, instances: int, shown: View, clock: Clock) -> int:
     return 0
 
 
-def _recover(
-    scenario: Scenario, instances: int, deployment: Deployment, shown: View, clock: Clock
-) -> Result:
-    shown.begin("Starting a simulated cloud")
-    sandbox = deployment.start_sandbox()
-    scenario.prepare(sandbox, sandbox.add_instances(VICTIM, instances))
-    before = sandbox.state()
-    shown.fact(f"A simulated cloud of {len(before.hosts)} hosts at {sandbox.url}")
+def _recover(scenario: Scenario, instances: int, stage: Stage) -> Result:
+    """Play a scenario with one failure and one recovery."""
+    stage.shown.title(scenario.title(instances))
 
-    shown.begin("Starting hacore-standalone")
-    hacore = deployment.start_hacore(sandbox)
-    segment = hacore.add_segment(_SEGMENT)
-    for host in before.hosts:
-        hacore.add_host(segment, host)
-    shown.fact(f"hacore-standalone at {hacore.url}, with segment {_SEGMENT} of these hosts")
+    def prepare(sandbox: Sandbox) -> None:
+        scenario.prepare(sandbox, sandbox.add_instances([VICTIM], instances))
 
+    sandbox, before = stage.start_cloud(_HOSTS, prepare)
+    hacore, segment = stage.start_hacore(sandbox, before)
     failure = scenario.fail(sandbox, before)
-    shown.failure(failure.text)
-    uuid = hacore.notify(failure.kind, VICTIM, failure.payload, clock.now())
-    shown.fact(f"{failure.kind} notification {uuid}")
-    began = clock.monotonic()
-    limit_s = _RECOVERY_S + _RECOVERY_EACH_S * instances
-    while True:
-        deployment.check()
-        recovery, elapsed_s = hacore.recovery(uuid), clock.monotonic() - began
-        shown.recovery(recovery, elapsed_s)
-        if recovery.ended:
-            break
-        if elapsed_s > limit_s:
-            raise DemoError(f"Timed out after {limit_s:.0f} s waiting for the recovery to end.")
-        clock.wait(threading.Event(), _POLL_S)
-    reason = f": {recovery.message}" if recovery.message else ""
-    show = shown.fact if recovery.status == "finished" else shown.failure
-    show(f"Notification {recovery.status}{reason}")
+    stage.shown.failure(failure.text)
+    uuid = hacore.notify(failure.kind, VICTIM, failure.payload, stage.clock.now())
+    stage.shown.fact(f"{failure.kind} notification {uuid}")
+    recovery = stage.follow(hacore, uuid, instances)
     outcome = Outcome(before, sandbox.state(), recovery, hacore.on_maintenance(segment))
     return scenario.check(outcome)

@@ -11,6 +11,9 @@ from hacore_sandbox.demo.records import CloudState, Instance, Move, Outcome
 #: The host that fails; all instances are on it.
 VICTIM = "compute1"
 
+#: How a monitor reports a failed host.
+HOST_STOPPED = {"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"}
+
 _HEADERS = ("Instance", "From", "To", "State", "Back after", "Status")
 
 
@@ -58,7 +61,7 @@ class HostFails:
     """A host loses its power, with all its instances."""
 
     def title(self, count: int) -> str:
-        return f"a host with {_instances(count)} dies"
+        return f"a host with {counted(count)} dies"
 
     def prepare(self, sandbox: Sandbox, uuids: list[str]) -> None:
         # every tenth one: a stopped instance must not come back running
@@ -68,9 +71,9 @@ class HostFails:
     def fail(self, sandbox: Sandbox, before: CloudState) -> Failure:
         sandbox.kill_host(VICTIM, guests_survive=False)
         return Failure(
-            text=f"{VICTIM} has lost its power; {_instances(_running(before))} failed with it",
+            text=f"{VICTIM} has lost its power; {counted(_running(before))} failed with it",
             kind="COMPUTE_HOST",
-            payload={"event": "STOPPED", "cluster_status": "OFFLINE", "host_status": "NORMAL"},
+            payload=HOST_STOPPED,
         )
 
     def check(self, outcome: Outcome) -> Result:
@@ -93,7 +96,7 @@ class InstanceFails:
     """One instance crashes; its host is healthy."""
 
     def title(self, count: int) -> str:
-        return f"one of {_instances(count)} crashes"
+        return f"one of {counted(count)} crashes"
 
     def prepare(self, sandbox: Sandbox, uuids: list[str]) -> None:
         pass
@@ -128,7 +131,7 @@ class ProcessFails:
     """nova-compute dies; the instances keep running, but Nova cannot reach them."""
 
     def title(self, count: int) -> str:
-        return f"nova-compute dies on a host with {_instances(count)}"
+        return f"nova-compute dies on a host with {counted(count)}"
 
     def prepare(self, sandbox: Sandbox, uuids: list[str]) -> None:
         pass
@@ -166,7 +169,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def _instances(count: int) -> str:
+def counted(count: int) -> str:
     return f"{count} instance{'' if count == 1 else 's'}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table as RichTable
@@ -32,6 +33,8 @@ _ASCII = _Marks("*", "x", "->", "..", "line")
 
 _FRAME_S = 0.08
 _GAP = 2
+_INDENT = 3  #: of the output of a command
+_MOST_COLUMNS = 100  #: of such output: what is wider is hard to read
 _BAR_WIDTH = 40
 _NAME_WIDTH = 30  #: of the longest name of hacore's own tasks
 _WIDE = 100  #: columns in which a task and its last message fit side by side
@@ -63,6 +66,10 @@ class Screen:
         self._live.start()
         self._painter.start()
 
+    @property
+    def columns(self) -> int:
+        return min(self._console.width - _INDENT, _MOST_COLUMNS)
+
     def title(self, text: str) -> None:
         self._keep(Text.assemble(("hacore demo", "bold"), f": {text}\n"))
 
@@ -74,6 +81,12 @@ class Screen:
 
     def failure(self, text: str) -> None:
         self._keep(_row(self._failed, Text(text, "bold")))
+
+    def command(self, line: str) -> None:
+        self._keep(Group("", Text(f"$ {line}", "bold")))
+
+    def output(self, text: str) -> None:
+        self._keep(Group(Padding(Text(text, _DIM), (0, 0, 0, _INDENT)), ""))
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
         parts: list[RenderableType] = ["", self._tasks(recovery.tasks), ""]

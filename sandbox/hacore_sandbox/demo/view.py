@@ -16,6 +16,10 @@ from hacore_sandbox.demo.screen import Screen
 class View(Protocol):
     """The output."""
 
+    @property
+    def columns(self) -> int:
+        """How wide the output of a command may be."""
+
     def title(self, text: str) -> None:
         """Show the headline."""
 
@@ -27,6 +31,12 @@ class View(Protocol):
 
     def failure(self, text: str) -> None:
         """Show a failure."""
+
+    def command(self, line: str) -> None:
+        """Show what an operator types."""
+
+    def output(self, text: str) -> None:
+        """Show the output of that."""
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
         """Show the progress, `elapsed_s` after the failure was reported."""
