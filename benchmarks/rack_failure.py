@@ -36,9 +36,9 @@ def measure_floor(cloud: Sandbox, dead: list[str]) -> float:
     return time.monotonic() - started
 
 
-def statements() -> int:
+def statements(server: str = MYSQL) -> int:
     """How many statements the database server has carried out."""
-    engine = sa.create_engine(MYSQL, poolclass=sa.NullPool)
+    engine = sa.create_engine(server, poolclass=sa.NullPool)
     with engine.connect() as connection:
         row = connection.execute(sa.text("SHOW GLOBAL STATUS LIKE 'Questions'")).one()
     return int(row[1])

@@ -23,6 +23,8 @@ DEFAULTS = {
     "db_prefix": "ministack_",
     "driver": "ministack.MiniDriver",
     "computes": 4,
+    "report_interval": 1,
+    "service_down_time": 5,
     "own_db": None,
     "own_mq": None,
     "vhost": None,
@@ -36,6 +38,8 @@ ENV = {
     "MINISTACK_PORT_BASE": ("port_base", int),
     "MINISTACK_DB_PREFIX": ("db_prefix", str),
     "MINISTACK_DRIVER": ("driver", str),
+    "MINISTACK_REPORT_INTERVAL": ("report_interval", int),
+    "MINISTACK_SERVICE_DOWN_TIME": ("service_down_time", int),
     "MINISTACK_MASAKARI_API": ("masakari_api", str),
     "MINISTACK_MASAKARI_THREADS": ("masakari_threads", int),
 }

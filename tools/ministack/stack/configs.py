@@ -142,8 +142,8 @@ def write_configs():
             "compute_driver": S["driver"],
             "state_path": p("nova"),
             # a dead host shows up as down in seconds, not in a minute
-            "report_interval": 1,
-            "service_down_time": 5,
+            "report_interval": S["report_interval"],
+            "service_down_time": S["service_down_time"],
             "rpc_response_timeout": 60,
             "enabled_apis": "osapi_compute",
             "osapi_compute_workers": 1,
