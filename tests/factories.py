@@ -3,11 +3,13 @@
 
 import datetime
 import uuid
+from collections.abc import Collection
 from typing import Any
 
+from hacore.db import watch
 from hacore.db.engine import Database
 from hacore.db.models import Host, Notification, Segment
-from hacore.states import NotificationStatus, NotificationType
+from hacore.states import Hearing, NotificationStatus, NotificationType
 
 STOPPED = {"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}
 
@@ -61,6 +63,14 @@ def notification(db: Database, of: Host, **values: Any) -> Notification:
             **{"status": NotificationStatus.NEW, **values},
         ),
     )
+
+
+def look(db: Database, *silent: str, heard: Collection[str] = ()) -> None:
+    """An engine has just looked at Nova's heartbeats, and has seen that."""
+    hosts = [watch.Seen(name, "nova", Hearing.SILENT, 60.0, "x") for name in silent]
+    hosts += [watch.Seen(name, "nova", Hearing.HEARD, 1.0, "x") for name in heard]
+    # the next look is due in an hour: what was seen is current, however slow the test is
+    watch.write(db, "engine1", 0, watch.Look(hosts, 10.0, 3600.0, None, 0.0, listed=True))
 
 
 def _insert(db: Database, row: Any) -> Any:

@@ -7,6 +7,7 @@ to the sandbox's REST layer instead of a socket.
 
 import json
 import random
+import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from http.client import RemoteDisconnected
@@ -20,7 +21,7 @@ from urllib3.exceptions import ProtocolError
 
 from hacore import events
 from hacore.clock import Clock
-from hacore.db import history, moves
+from hacore.db import history, holds, moves
 from hacore.db.engine import Database
 from hacore.db.models import Host, Move, Notification
 from hacore.engine.context import EngineContext
@@ -28,6 +29,9 @@ from hacore.engine.flows import Flows
 from hacore.engine.log_context import Pool
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
+from hacore.engine.review import Review
+from hacore.engine.watch import Watch
+from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova
 from hacore.states import LIVE
 from hacore_sandbox.cloud import Cloud
@@ -39,6 +43,11 @@ from tests import factories
 from tests.simulation import Simulation
 
 URL = "http://sandbox"
+#: Seconds between two looks at Nova's heartbeats, in report intervals and at most: as few looks as
+#: an engine can do with.
+LOOK, LONGEST_LOOK_S = 1.65, 3.3
+#: Until an engine that has nothing to do sees that another one has held a recovery.
+_IDLE_S = 120.0
 
 
 class SandboxAdapter(BaseAdapter):
@@ -133,18 +142,60 @@ def log_in(conf: cfg.ConfigOpts, url: str = URL) -> None:
         conf.set_override(name, value, group="nova")
 
 
+class Looks:
+    """What `Watch.run` does, but only while that can matter: hours pass without a look.
+
+    :param runs: whether the engine does.
+    """
+
+    def __init__(
+        self, clock: Clock, watch: Watch, queue: Queue, db: Database, runs: Callable[[], bool]
+    ) -> None:
+        self._clock, self._watch, self._queue, self._db = clock, watch, queue, db
+        self._runs = runs
+        self._look_s = min(LOOK * watch.interval_s, LONGEST_LOOK_S)
+        self._woken = threading.Event()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._woken.set()
+
+    def run(self) -> None:
+        """Look while the engine has something to do, or anything is held; the body of an actor."""
+        never = threading.Event()
+        while self._runs():
+            self._woken.clear()
+            if self._queue.is_busy or self._may_be_held():
+                self._watch.look()
+                self._clock.wait(never, self._look_s)
+            else:
+                self._clock.wait(self._woken, _IDLE_S)
+
+    def _may_be_held(self) -> bool:
+        try:
+            return bool(holds.all_of(self._db))
+        except DatabaseUnavailable:
+            return True
+
+
 class World:
     """A cloud, a database, and as many engines as a test starts."""
+
+    #: Nova's, for engines, where a test sets none.
+    report_interval_s = 1.0
 
     def __init__(
         self, conf: cfg.ConfigOpts, db: Database, clock: Simulation, **settings: Any
     ) -> None:
         log_in(conf)
+        if conf.nova.report_interval is None:
+            conf.set_override("report_interval", self.report_interval_s, "nova")
         self.conf, self.db, self.clock = conf, db, clock
         preset = PRESETS["instant"]
         self.cloud = Cloud(clock, type(preset)(**{**vars(preset), **settings}), seed=1)
         self.rest = Rest(self.cloud)
         self.hosts: dict[str, Host] = {}
+        self.always_looks = False  #: engines look at heartbeats all the time, as in real life
         self.told: list[events.Event] = []  # on the bus
         self._segment = factories.segment(db)
         self._queues: dict[str, Queue] = {}
@@ -227,16 +278,28 @@ class World:
             rng=random.Random(1),
             http=self.http_of(name),
         )
-        context = EngineContext(self.conf, self.db, nova, self.clock_of(name), self.pool_of(name))
+        watch = Watch(self.conf, self.db, nova, self.clock_of(name), name)
+        watch.looked = Review(self.conf, self.db, watch, self.wake).look
+        context = EngineContext(
+            self.conf, self.db, nova, self.clock_of(name), self.pool_of(name), watch
+        )
         recoverer = Recoverer(context, Flows(self.conf), events.Events(self.told.append), self.wake)
 
         def submit(body: Any, *args: Any) -> None:
+            looks.wake()
             self.clock.spawn(name, body, *args)
 
         queue = Queue(self.conf, self.db, self.clock_of(name), name, submit, recoverer.recover)
+        looks = Looks(
+            self.clock_of(name), watch, queue, self.db, lambda: self._queues.get(name) is queue
+        )
         self.clock.spawn(name, queue.run)
         self.clock.spawn(name, queue.keep_leases, lambda: None)
         self._queues[name] = queue
+        if self.always_looks:
+            self.clock.spawn(name, watch.run, threading.Event())
+        else:
+            self.clock.spawn(name, looks.run)
         return queue
 
     def clock_of(self, engine: str) -> Clock:

@@ -24,7 +24,8 @@ from oslo_config import cfg
 from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.db.engine import Database
-from hacore.db.models import Base, Host, Move, Notification, Segment
+from hacore.db.models import Base, Host, Move, Notification, Pause, Segment
+from tests import factories
 from tests.e2e.daemons import Daemon, wait_for
 from tests.e2e.deployment import wsgi_command
 from tests.servers import free_port
@@ -38,7 +39,10 @@ CALLERS = {
     "service": ["service"],
     "admin": ["admin", "member", "reader"],
     "system": ["admin", "member", "reader"],  # of the system: of no project
+    "auditor": ["reader"],  # of the system, too
+    "nova": ["admin", "service", "member", "reader"],  # a service that is an administrator
 }
+OF_THE_SYSTEM = ("system", "auditor")
 _PATIENCE_S = 60.0
 _NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -123,7 +127,7 @@ def _token(name: str, roles: list[str]) -> dict[str, Any]:
         "expires_at": "2096-01-01T00:00:00.000000Z",
         "audit_ids": ["x"],
     }
-    if name == "system":
+    if name in OF_THE_SYSTEM:
         return {**token, "system": {"all": True}}
     return {**token, "project": {"id": project_of(name), "name": name, "domain": domain}}
 
@@ -173,10 +177,17 @@ class Server:
         self._db.dispose()
         self._daemon.end()
 
-    def fill(self) -> None:
-        """Leave one segment, host, notification and move in the database, and nothing else."""
+    def fill(self, *, held: bool = False) -> None:
+        """Leave one segment, host, notification and move in the database, and nothing else.
+
+        :param held: the notification is held, Nova does not hear its host, and recoveries are
+            paused.
+        """
         segment, host = IDS["segment_id"], IDS["host_id"]
         common = {"created_at": _NOW}
+        state = {"status": "finished"}
+        if held:
+            state = {"status": "error", "held_rule": "majority", "held_since": _NOW}
         rows = [
             Segment(
                 uuid=segment, name="a", recovery_method="auto", service_type="COMPUTE", **common
@@ -192,12 +203,12 @@ class Server:
             Notification(
                 uuid=IDS["notification_id"],
                 type="COMPUTE_HOST",
-                status="finished",
                 generated_time=_NOW,
                 payload={},
                 source_host_uuid=host,
                 segment_uuid=segment,
                 subject=f"host:{host}",
+                **state,
                 **common,
             ),
             Move(
@@ -213,6 +224,8 @@ class Server:
                 **common,
             ),
         ]
+        if held:
+            rows.append(Pause(scope="all", by="a", reason="b", **common))
         with self._db.write() as session:
             for table in reversed(Base.metadata.sorted_tables):
                 if table.name != "services":
@@ -220,6 +233,8 @@ class Server:
             for row in rows:
                 session.add(row)
                 session.flush()
+        if held:
+            factories.look(self._db, "compute1")
 
     def rows(self) -> dict[str, list[Any]]:
         """The whole database, without the table of services."""

@@ -134,6 +134,11 @@ OTHER = """
 /V1{path}
 /v2{path}
 /v1.0{path}
+/v1/0123{path}
+/v1/0123/operator/v1{path}
+/operator{path}
+/operator/v1{path}
+/Operator/v1{path}
 /api{path}
 /...{path}
 /.v1{path}

@@ -10,6 +10,7 @@ import falcon.inspect
 import pytest
 
 from hacore.api import app as api
+from hacore.api.operator.routes import OPERATOR_ROUTES
 from hacore.api.routes import PUBLIC, ROUTES
 from tests.services import skip_unless_required
 
@@ -17,6 +18,7 @@ from .conftest import Keystone
 from .door_servers import (
     IDS,
     KINDS,
+    OF_THE_SYSTEM,
     Server,
     TokenServer,
     ask,
@@ -26,34 +28,62 @@ from .door_servers import (
 from .door_spellings import SPELLINGS, Row, is_right, spell
 
 #: What each route says to whom; a new route needs a row.
-COLUMNS = ("nobody", "nonsense", "reader", "member", "service", "admin", "system")
+COLUMNS = (
+    *("nobody", "nonsense", "reader", "member", "service", "admin", "system"),
+    *("auditor", "nova"),
+)
+Statuses = tuple[int, ...]
+PUBLIC_ROW: Statuses = (200,) * 9
+ANY_TOKEN: Statuses = (401, 401, *(200,) * 7)
+
+
+def admins(status: int) -> Statuses:
+    """What a route says that only administrators may use, also one that is a service."""
+    return (401, 401, 403, 403, 403, status, status, 403, status)
+
+
+#: Also a reader of the whole system may.
+READERS: Statuses = (401, 401, 403, 403, 403, 200, 200, 200, 200)
+#: Administrators, but no service.
+APPROVERS: Statuses = (401, 401, 403, 403, 403, 202, 202, 403, 403)
+
 MATRIX = {
-    "GET /": (200, 200, 200, 200, 200, 200, 200),
-    "GET /healthcheck": (200, 200, 200, 200, 200, 200, 200),
-    "GET /v1/openapi.json": (200, 200, 200, 200, 200, 200, 200),
-    "GET /v1": (401, 401, 200, 200, 200, 200, 200),
-    "GET /v1/": (401, 401, 200, 200, 200, 200, 200),
-    "GET /v1/versions/{version_id}": (401, 401, 200, 200, 200, 200, 200),
-    "GET /v1/extensions": (401, 401, 403, 403, 403, 200, 200),
-    "GET /v1/extensions/{alias}": (401, 401, 403, 403, 403, 200, 200),
-    "GET /v1/segments": (401, 401, 403, 403, 403, 200, 200),
-    "POST /v1/segments": (401, 401, 403, 403, 403, 201, 201),
-    "GET /v1/segments/{segment_id}": (401, 401, 403, 403, 403, 200, 200),
-    "PUT /v1/segments/{segment_id}": (401, 401, 403, 403, 403, 200, 200),
-    "DELETE /v1/segments/{segment_id}": (401, 401, 403, 403, 403, 204, 204),
-    "GET /v1/segments/{segment_id}/hosts": (401, 401, 403, 403, 403, 200, 200),
-    "POST /v1/segments/{segment_id}/hosts": (401, 401, 403, 403, 403, 201, 201),
-    "GET /v1/segments/{segment_id}/hosts/{host_id}": (401, 401, 403, 403, 403, 200, 200),
-    "PUT /v1/segments/{segment_id}/hosts/{host_id}": (401, 401, 403, 403, 403, 200, 200),
-    "DELETE /v1/segments/{segment_id}/hosts/{host_id}": (401, 401, 403, 403, 403, 204, 204),
-    "GET /v1/notifications": (401, 401, 403, 403, 403, 200, 200),
-    "POST /v1/notifications": (401, 401, 403, 403, 403, 202, 202),
-    "GET /v1/notifications/{notification_id}": (401, 401, 403, 403, 403, 200, 200),
-    "GET /v1/notifications/{notification_id}/vmoves": (401, 401, 403, 403, 403, 200, 200),
-    "GET /v1/notifications/{notification_id}/vmoves/{vmove_id}": (
-        *(401, 401, 403, 403, 403, 200, 200),
-    ),
+    "GET /": PUBLIC_ROW,
+    "GET /healthcheck": PUBLIC_ROW,
+    "GET /v1/openapi.json": PUBLIC_ROW,
+    "GET /operator/v1/openapi.json": PUBLIC_ROW,
+    "GET /v1": ANY_TOKEN,
+    "GET /v1/": ANY_TOKEN,
+    "GET /v1/versions/{version_id}": ANY_TOKEN,
+    "GET /v1/extensions": admins(200),
+    "GET /v1/extensions/{alias}": admins(200),
+    "GET /v1/segments": admins(200),
+    "POST /v1/segments": admins(201),
+    "GET /v1/segments/{segment_id}": admins(200),
+    "PUT /v1/segments/{segment_id}": admins(200),
+    "DELETE /v1/segments/{segment_id}": admins(204),
+    "GET /v1/segments/{segment_id}/hosts": admins(200),
+    "POST /v1/segments/{segment_id}/hosts": admins(201),
+    "GET /v1/segments/{segment_id}/hosts/{host_id}": admins(200),
+    "PUT /v1/segments/{segment_id}/hosts/{host_id}": admins(200),
+    "DELETE /v1/segments/{segment_id}/hosts/{host_id}": admins(204),
+    "GET /v1/notifications": admins(200),
+    "POST /v1/notifications": admins(202),
+    "GET /v1/notifications/{notification_id}": admins(200),
+    "GET /v1/notifications/{notification_id}/vmoves": admins(200),
+    "GET /v1/notifications/{notification_id}/vmoves/{vmove_id}": admins(200),
+    "GET /operator/v1/recoveries": READERS,
+    "GET /operator/v1/recoveries/{notification_id}": READERS,
+    "GET /operator/v1/recoveries/{notification_id}/events": READERS,
+    "POST /operator/v1/recoveries/{notification_id}/retry": admins(409),  # it is held
+    "POST /operator/v1/recoveries/{notification_id}/abandon": admins(200),
+    "POST /operator/v1/recoveries/{notification_id}/approve": APPROVERS,
+    "GET /operator/v1/safety": READERS,
+    "PUT /operator/v1/safety/pause": admins(200),
+    "DELETE /operator/v1/safety/pause": admins(200),
+    "GET /operator/v1/explain/{notification_id}": READERS,
 }
+_RECOVERY = "POST /operator/v1/recoveries/{notification_id}"
 BODIES: dict[str, Any] = {
     "POST /v1/segments": {
         "segment": {"name": "b", "recovery_method": "auto", "service_type": "COMPUTE"}
@@ -71,10 +101,17 @@ BODIES: dict[str, Any] = {
             "payload": {"event": "STOPPED", "process_name": "nova-compute"},
         }
     },
+    f"{_RECOVERY}/retry": {},
+    f"{_RECOVERY}/abandon": {"reason": "x"},
+    f"{_RECOVERY}/approve": {"rule": "majority", "reason": "x"},
+    "PUT /operator/v1/safety/pause": {"scope": "all", "reason": "x"},
 }
+#: What a route needs beside its path.
+QUERIES = {"DELETE /operator/v1/safety/pause": "?scope=all"}
 
 _NOT_BELOW_A_PROJECT = [
-    *("GET /", "GET /healthcheck", "GET /v1/openapi.json", "GET /v1", "GET /v1/")
+    *("GET /", "GET /healthcheck", "GET /v1/openapi.json", "GET /v1", "GET /v1/"),
+    *(route for route in MATRIX if " /operator/" in route),
 ]
 
 #: What keystonemiddleware would say of an administrator, by someone who is none.
@@ -195,6 +232,11 @@ def server(behind_keystone: dict[str, Server], request: pytest.FixtureRequest) -
     return started_or_skip(behind_keystone, request.param)
 
 
+def fill(server: Server, route: str = "") -> None:
+    """Leave what a route works on in the database, and nothing else."""
+    server.fill(held=" /operator/" in route)
+
+
 def path_of(route: str) -> str:
     return route.partition(" ")[2].format(**IDS)
 
@@ -230,6 +272,7 @@ def test_the_matrix_and_the_routes_agree() -> None:
     """Without a token one gets what is public, and without a role what no rule protects."""
     free = {f"{route.method} /v1{route.path}" for route in ROUTES if route.rule is None}
     free |= {f"GET {path}" for path in PUBLIC} | {"GET /v1/"}
+    assert [route for route in OPERATOR_ROUTES if route.rule is None] == []
 
     assert {route for route, row in MATRIX.items() if row[0] != 401} == {
         f"GET {path}" for path in PUBLIC
@@ -238,15 +281,15 @@ def test_the_matrix_and_the_routes_agree() -> None:
 
 
 def test_the_matrix(server: Server) -> None:
-    server.fill()
     found = {}
     for route in MATRIX:
+        fill(server, route)
         statuses = []
         for caller in COLUMNS:
-            line = f"{route.split()[0]} {path_of(route)} HTTP/1.1"
+            line = f"{route.split()[0]} {path_of(route)}{QUERIES.get(route, '')} HTTP/1.1"
             statuses.append(ask(server.port, request(line, route, caller)).status)
             if not route.startswith("GET "):
-                server.fill()
+                fill(server, route)
         found[route] = tuple(statuses)
 
     assert found == MATRIX
@@ -261,7 +304,7 @@ def test_the_matrix_below_a_project(server: Server) -> None:
         if route in _NOT_BELOW_A_PROJECT:
             continue
         for caller, status in zip(COLUMNS, statuses, strict=True):
-            for owner in {caller, "admin"} - {"system"}:
+            for owner in {caller, "admin"}.difference(OF_THE_SYSTEM):
                 expected = status if owner == caller or status == 401 else 400
                 line = f"{method} /v1/{project_of(owner)}/{path} HTTP/1.1"
                 answer = ask(server.port, request(line, route, caller))

@@ -54,6 +54,41 @@ def test_odd_bodies(client: Client, body: bytes) -> None:
         assert_fault(client.ask("POST", path, body=body), 400)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b'{"reason": ',
+        b"[" * 100_000,
+        b'{"rule": "pause", "reason": "x", "facts": {"missing": ' + b"9" * 6000 + b"}}",
+        b'{"rule": "pause", "reason": "x", "facts": {"missing": NaN}}',
+        b'{"rule": "pause", "reason": "x", "facts": {"missing": 1e999}}',
+        b'{"rule": "pause", "reason": "\\u0000"}',
+        b'{"rule": "pause", "reason": "\\ud800"}',
+        b'{"rule": {}, "reason": [], "facts": 0}',
+        b'{"scope": {}, "reason": [], "seconds": {}}',
+        b"null",
+    ],
+)
+def test_odd_bodies_of_operators(client: Client, body: bytes) -> None:
+    client.host(client.segment())
+    url = f"/operator/v1/recoveries/{client.notification()['notification_uuid']}"
+
+    for verb in ("retry", "abandon", "approve"):
+        assert_fault(client.ask("POST", f"{url}/{verb}", body=body), 400)
+    assert_fault(client.ask("PUT", "/operator/v1/safety/pause", body=body), 400)
+
+
+@pytest.mark.parametrize("tag", ["x" * 3000, '"', 'W/"', "W/", ",,,", '"\xe4"', "*,*"])
+def test_odd_tags_are_no_tags(client: Client, tag: str) -> None:
+    status = 304 if tag == "*,*" else 200
+
+    answer = client.get("/operator/v1/safety", headers={"If-None-Match": tag})
+
+    assert answer.status_code in (200, status)
+
+
 @pytest.mark.parametrize("text", [NUL, HALF, "\0", "x" + HALF])
 def test_no_odd_characters_in_payloads(client: Client, text: str) -> None:
     client.host(client.segment())

@@ -5,10 +5,14 @@ from wsgiref.types import WSGIApplication
 
 import pytest
 
+from hacore.db.engine import Database
+from tests import factories
+
 from .conftest import Client, Keystone
 
 PATHS = ["/v1", "/v1/", "/v1/segments", "/v1/notifications", "/v1/nothing", "/v1/extensions"]
 PATHS += ["/nothing", "/v1/0/openapi.json", "/v2"]  # nobody learns what there is
+PATHS += ["/operator/v1", "/operator/v1/recoveries", "/operator/v1/safety", "/operator/v1/x"]
 
 
 @pytest.fixture
@@ -22,6 +26,23 @@ def test_an_administrator_may(api: Client, keystone: Keystone) -> None:
 
     assert api.post("/v1/segments", body, headers=token).status_code == 201
     assert len(api.get("/v1/segments", headers=token).json["segments"]) == 1
+
+
+def test_what_an_operator_decides_has_their_name(
+    api: Client, db: Database, keystone: Keystone
+) -> None:
+    row = factories.notification(db, factories.host(db))
+    url = f"/operator/v1/recoveries/{row.uuid}/abandon"
+    token = {"X-Auth-Token": keystone.token("admin", "admin")}
+    forged = {**token, "X-User-Name": "alice", "X_USER_NAME": "alice", "X-User-Id": "alice"}
+
+    answer = api.post(url, {"reason": "by hand"}, headers=forged)
+
+    assert answer.json["recovery"]["message"] == "Abandoned by admin: by hand."
+    member = {"X-Auth-Token": keystone.token("demo", "demo")}
+    system = {**member, "OpenStack-System-Scope": "all", "X-Roles": "reader"}
+    assert api.get("/operator/v1/recoveries", headers=system).status_code == 403
+    assert api.get("/operator/v1/recoveries", headers=token).status_code == 200
 
 
 def test_a_member_may_not(api: Client, keystone: Keystone) -> None:
@@ -48,7 +69,9 @@ def test_without_a_token_nothing_goes(api: Client, path: str, headers: dict[str,
     assert answer.headers["x-openstack-request-id"].startswith("req-")
 
 
-@pytest.mark.parametrize("path", ["/", "/healthcheck", "/v1/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthcheck", "/v1/openapi.json", "/operator/v1/openapi.json"]
+)
 def test_what_needs_no_token(api: Client, path: str) -> None:
     assert api.get(path).status_code == 200
 

@@ -12,6 +12,8 @@ from oslo_policy import policy
 
 from hacore.api import policies
 from hacore.api.app import make_app
+from hacore.api.context import Context, who
+from hacore.api.operator.routes import OPERATOR_ROUTES
 from hacore.api.policies import Policy
 from hacore.api.routes import ROUTES
 from hacore.clock import SystemClock
@@ -40,8 +42,13 @@ def test_every_route_has_a_documented_rule() -> None:
         for operation in getattr(rule, "operations", ())
     }
     routes = {(route.method, route.path): route.rule for route in ROUTES if route.rule}
+    operator = {(route.method, route.url): route.rule for route in OPERATOR_ROUTES}
 
-    assert routes == documented
+    assert routes | operator == documented
+    assert len(set(documented.values())) == len(documented)
+    assert [
+        rule for rule in operator.values() if not str(rule).startswith("hacore:operator:")
+    ] == []
     without = {(route.method, route.path) for route in ROUTES if not route.rule}
     assert without == WITHOUT_A_RULE
 
@@ -160,6 +167,74 @@ def test_who_is_an_administrator(
             rules.authorize("os_masakari_api:notifications:create", caller)
 
 
+READS = [route.rule for route in OPERATOR_ROUTES if route.method == "GET"]
+APPROVE = "hacore:operator:recoveries:approve"
+WRITES = [route.rule for route in OPERATOR_ROUTES if route.rule not in {*READS, APPROVE}]
+
+
+@pytest.mark.parametrize(
+    ("roles", "scope", "may"),
+    [
+        ("admin,member,reader", None, {*READS, *WRITES, APPROVE}),
+        ("admin,member,reader", "all", {*READS, *WRITES, APPROVE}),
+        ("admin,service", None, {*READS, *WRITES}),
+        ("reader", "all", {*READS}),
+        ("member,reader", "all", {*READS}),
+        ("member,reader", None, set()),
+        ("service,reader", None, set()),
+        ("", "all", set()),
+    ],
+)
+def test_who_may_read_write_and_approve(
+    conf: cfg.ConfigOpts, roles: str, scope: str | None, may: set[str]
+) -> None:
+    rules = Policy(conf)
+    environ = {"HTTP_X_ROLES": roles, "HTTP_X_USER_ID": "u"}
+    if scope is not None:
+        environ["HTTP_OPENSTACK_SYSTEM_SCOPE"] = scope
+    caller = rules.identify(environ)
+    allowed = set()
+    for route in OPERATOR_ROUTES:
+        assert route.rule is not None
+        try:
+            rules.authorize(route.rule, caller)
+        except Forbidden:
+            continue
+        allowed.add(route.rule)
+
+    assert allowed == may
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"HTTP_X_USER_ID": "4f2", "HTTP_X_USER_NAME": "alice"}, "alice"),
+        (
+            {
+                "HTTP_X_USER_NAME": "alice",
+                "HTTP_X_USER_DOMAIN_NAME": "Default",
+                "HTTP_X_USER_DOMAIN_ID": "default",
+            },
+            "alice",
+        ),
+        (
+            {
+                "HTTP_X_USER_NAME": "alice",
+                "HTTP_X_USER_DOMAIN_NAME": "corp",
+                "HTTP_X_USER_DOMAIN_ID": "7c1",
+            },
+            "alice@corp",
+        ),
+        ({"HTTP_X_USER_ID": "4f2"}, "4f2"),
+        ({"HTTP_X_USER_NAME": "a\n  b\x1b[31m\u202ec"}, "a b [31m c"),
+        ({"HTTP_X_USER_NAME": "x" * 300}, "x" * 255),
+        ({}, "unknown"),
+    ],
+)
+def test_who_did_it(environ: dict[str, str], name: str) -> None:
+    assert who(Context.from_environ(environ)) == name
+
+
 def test_what_needs_no_token(app: WSGIApplication) -> None:
-    for path in ("/", "/healthcheck", "/v1/openapi.json"):
+    for path in ("/", "/healthcheck", "/v1/openapi.json", "/operator/v1/openapi.json"):
         assert testing.simulate_get(app, path).status_code == 200

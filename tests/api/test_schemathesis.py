@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Generated requests, by what doc/openapi.json declares; SCHEMATHESIS_EXAMPLES says how many.
+"""Generated requests, by what the OpenAPI documents declare; SCHEMATHESIS_EXAMPLES says how many.
 
 At least what must hold for each: no 5xx, a declared status, the declared
 media type, headers and body, and a 4xx for what the schemas forbid.
@@ -44,12 +44,12 @@ CONFIG = schemathesis.Config.from_dict(
 
 
 @pytest.fixture
-def api(app: WSGIApplication) -> Any:
+def api(app: WSGIApplication, described: openapi.Api) -> Any:
     # rows to find
     client = Client(app)
     client.host(client.segment())
     client.notification()
-    document = openapi.document()
+    document = openapi.document(described)
     del document["security"]  # there are no tokens here
     schema = schemathesis.openapi.from_dict(document, config=CONFIG)
     schema.app = app
@@ -57,14 +57,17 @@ def api(app: WSGIApplication) -> Any:
 
 
 OPERATIONS = [
-    (method.upper(), path)
-    for path, methods in openapi.document()["paths"].items()
+    (described, method.upper(), path)
+    for described in openapi.DOCUMENTS
+    for path, methods in openapi.document(described)["paths"].items()
     for method in methods
 ]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.name.lower())
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
+@pytest.mark.parametrize(
+    ("described", "method", "path"), OPERATIONS, ids=[" ".join(each[1:]) for each in OPERATIONS]
+)
 def test_generated_requests(api: Any, method: str, path: str, mode: GenerationMode) -> None:
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     @settings(

@@ -7,12 +7,21 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import claims, interventions, moves, recoveries, recovery_history, reserved, since
+from hacore.db import (
+    claims,
+    holds,
+    interventions,
+    moves,
+    recoveries,
+    recovery_history,
+    reserved,
+    since,
+)
 from hacore.db.engine import Database
 from hacore.db.interventions import Kind, Leftover
 from hacore.db.models import Host, Notification
 from hacore.errors import Conflict, LeaseLost, NotificationNotFound
-from hacore.states import MoveStatus, NotificationStatus
+from hacore.states import Gate, MoveStatus, NotificationStatus, Rule
 from hacore.states import NotificationStatus as Status
 from tests import factories
 
@@ -150,6 +159,60 @@ def test_what_engines_would_fail_for_its_age_is_refused_with_the_remedy(db: Data
     assert claim(db).uuid == row.uuid
 
 
+def test_held_time_does_not_count_for_its_age(db: Database) -> None:
+    row = failed(db)
+    old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=30)
+    change(db, row.uuid, created_at=old, held_s=3 * 3600.0)
+    with pytest.raises(Conflict) as refused:
+        interventions.try_again(db, row.uuid, "alice", DAY_S)
+    assert "was received 27.0 h ago, without the time for which it was held, and engines fail" in (
+        str(refused.value)
+    )
+    change(db, row.uuid, held_s=7 * 3600.0)
+    interventions.try_again(db, row.uuid, "alice", DAY_S)
+    assert claim(db).uuid == row.uuid
+
+
+def test_a_retry_has_a_reason_where_one_is_given(db: Database) -> None:
+    row = failed(db)
+    interventions.try_again(db, row.uuid, "alice", DAY_S, "The storage is back.")
+    assert told(db, row.uuid)[-1] == "Retry requested by alice: The storage is back."
+
+
+# --------------------------------------------------------------------- held
+
+
+def held(db: Database) -> Notification:
+    row: Notification = factories.notification(db, factories.host(db))
+    holds.hold(db, claim(db), Gate.LIMITS, Rule.MAJORITY, "6 of 10 are missing.", {})
+    return row
+
+
+def test_a_held_recovery_is_not_tried_again(db: Database) -> None:
+    row = held(db)
+    with pytest.raises(Conflict) as refused:
+        interventions.try_again(db, row.uuid, "alice", DAY_S)
+    assert str(refused.value) == (
+        f"Notification {row.uuid} is held (majority), and a retry would be held again; approve it, "
+        "so that it goes on, or abandon it."
+    )
+    assert claims.claim(db, "a", 60, DAY_S) is None
+
+
+def test_an_abandoned_hold_has_ended(db: Database) -> None:
+    row = held(db)
+    change(db, row.uuid, held_since=datetime.datetime.now(datetime.UTC) - datetime.timedelta(1))
+    interventions.abandon(db, row.uuid, "alice", "because")
+    shown = read(db, row.uuid)
+    assert (shown.status, shown.held_rule, shown.held_since) == (Status.FAILED, None, None)
+    assert shown.held_s == pytest.approx(DAY_S, rel=0.1)
+    assert holds.all_of(db) == []
+    # and that day does not count when it is tried again
+    change(db, row.uuid, created_at=datetime.datetime.now(datetime.UTC) - datetime.timedelta(1.5))
+    interventions.try_again(db, row.uuid, "alice", DAY_S)
+    assert read(db, row.uuid).held_rule is None
+
+
 def test_a_host_that_is_no_longer_registered_is_not_recovered(db: Database) -> None:
     row = failed(db)
     with db.write() as session:
@@ -278,24 +341,3 @@ def test_what_was_cleaned_up_is_no_longer_listed(db: Database) -> None:
     kinds = {each.kind for each in interventions.leftovers(db, row.uuid)}
     assert not kinds & {Kind.MAINTENANCE, Kind.WAS_RESERVED}
     assert Kind.SERVICE_DISABLED in kinds
-
-
-# --------------------------------------------------------------------- list
-
-
-def test_the_list_is_filtered_and_the_newest_is_first(db: Database) -> None:
-    segment = factories.segment(db)
-    first, second = (
-        factories.host(db, name, segment_uuid=segment.uuid) for name in ("compute1", "compute2")
-    )
-    old, other, new = (factories.notification(db, host) for host in (first, second, first))
-    claims.finish(db, claim(db), Status.FINISHED, "done")
-
-    def uuids(**filters: object) -> list[str]:
-        return [row.uuid for row in recovery_history.list_(db, **filters)]  # type: ignore[arg-type]
-
-    assert uuids() == [new.uuid, other.uuid, old.uuid]
-    assert uuids(limit=2) == [new.uuid, other.uuid]
-    assert uuids(statuses=["finished"]) == [old.uuid]
-    assert uuids(statuses=["finished", "new"], host="compute1") == [new.uuid, old.uuid]
-    assert uuids(host="nowhere") == []

@@ -156,3 +156,16 @@ def test_no_recovery_begins_unseen_while_the_segment_is_disabled(db: Database) -
     assert len(taken) == 12
     for each in taken:
         assert each.segment_enabled is (GOES_ON in said(db, each.uuid))
+
+
+def test_a_segment_by_its_name_or_uuid(db: Database) -> None:
+    first, second = factories.segment(db, name="rack1"), factories.segment(db)
+    assert segments.named(db, "rack1").uuid == first.uuid
+    assert segments.named(db, second.uuid).uuid == second.uuid
+    # a name that looks like the uuid of another one
+    namesake = factories.segment(db, name=first.uuid)
+    assert segments.named(db, first.uuid).uuid == namesake.uuid
+    segments.delete(db, namesake.uuid)
+    assert segments.named(db, first.uuid).uuid == first.uuid
+    with pytest.raises(SegmentNotFound, match="No segment has the name or the uuid 'rack9'"):
+        segments.named(db, "rack9")

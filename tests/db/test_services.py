@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from hacore.db.engine import Database
 from hacore.db.models import Service
 from hacore.heartbeat import Heartbeat
 from tests import factories
+from tests.db import services_of
 
 
 def age(db: Database, heartbeat: Heartbeat, seconds: float) -> None:
@@ -234,3 +236,30 @@ def test_a_pid_that_is_used_again_is_not_the_process_that_had_it(db: Database) -
         session.execute(sa.update(Service).values(pid_started=Service.pid_started - 1))
     assert services.release_claims_of_the_dead(db, "hacore-engine") == [heartbeat.name]
     assert claims.claim(db, "another", 60, 86400) is not None
+
+
+def test_engines_whose_version_holds_nothing(db: Database) -> None:
+    """The alternative is silent: they would evacuate what the others hold."""
+    assert services.unenforced(db) is None
+    services_of.engine(db, services.LIMITS_SINCE, "controller1")
+    services_of.engine(db, f"{services.LIMITS_SINCE}.dev7", "controller2")
+    services_of.engine(db, "0.10.0", "controller3")
+    services_of.engine(db, "0.1.9", "controller4", alive_s=-5)  # dead
+    services_of.engine(db, "0.1.9", "controller5", binary="hacore-api")
+    assert services.unenforced(db) is None
+    services_of.engine(db, "0.1.9", "controller6", pid=11)
+    assert services.unenforced(db) == (
+        "Mass-failure limits, holds and pauses are not enforced until engine 0.1.9 on controller6 "
+        "(process 11) is upgraded."
+    )
+    services_of.engine(db, "unknown", "controller7", pid=12)
+    assert services.unenforced(db) == (
+        "Mass-failure limits, holds and pauses are not enforced until engines 0.1.9 on controller6 "
+        "(process 11), unknown on controller7 (process 12) are upgraded."
+    )
+
+
+def test_this_version_has_the_limits() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
+    this = tomllib.loads(text)["project"]["version"]
+    assert services.number(this) >= services.number(services.LIMITS_SINCE)

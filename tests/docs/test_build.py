@@ -58,9 +58,15 @@ def test_every_rule_is_there(pages: pathlib.Path) -> None:
     assert [rule.name for rule in policies.list_rules() if rule.name not in shown] == []
 
 
-def test_every_operation_is_there_with_its_examples(pages: pathlib.Path) -> None:
-    shown = text(pages / "api" / "index.html")
-    document = json.loads((ROOT / "doc" / "openapi.json").read_text())
+@pytest.mark.parametrize(
+    ("page", "source"),
+    [("index.html", "openapi.json"), ("operator.html", "operator-openapi.json")],
+)
+def test_every_operation_is_there_with_its_examples(
+    pages: pathlib.Path, page: str, source: str
+) -> None:
+    shown = text(pages / "api" / page)
+    document = json.loads((ROOT / "doc" / source).read_text())
     examples = 0
     for path, item in document["paths"].items():
         for method, operation in item.items():

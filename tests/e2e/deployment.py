@@ -69,8 +69,9 @@ class Deployment:
 
     :param folder: for the configuration and the logs.
     :param login: how to log in at Keystone, for [nova] and [keystone_authtoken].
-    :param options: by group; go before what is set here.
+    :param options: by group; go before what is set here, which None leaves out.
     :param port: of the first API.
+    :param python: of the environment that hacore is installed in.
     :ivar url: of the first API.
     :ivar database_url: SQLAlchemy's.
     """
@@ -82,6 +83,7 @@ class Deployment:
         options: Options,
         port: int | None = None,
         servers: Servers = Servers(),
+        python: str = sys.executable,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -89,6 +91,7 @@ class Deployment:
         self.apis: dict[str, Api] = {}
         self.engines: dict[str, Daemon] = {}
         self._servers = servers
+        self._python = python
         self._database = databases.name()
         self._file = folder / "hacore.conf"
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,8 @@ class Deployment:
                 "www_authenticate_uri": login["auth_url"],
                 "service_token_roles_required": "true",
             },
-            "nova": {**section, "region_name": "RegionOne"},
+            # Nova's own there, so that no test waits until it is learned
+            "nova": {**section, "region_name": "RegionOne", "report_interval": 1},
             # what a killed engine leaves at the broker goes away after a minute
             "oslo_messaging_rabbit": {"rabbit_transient_queues_ttl": 60},
         }
@@ -119,7 +123,10 @@ class Deployment:
             sections.setdefault(group, {}).update(values)
         self._file.write_text(
             "\n".join(
-                f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
+                f"[{group}]\n"
+                + "".join(
+                    f"{name} = {value}\n" for name, value in values.items() if value is not None
+                )
                 for group, values in sections.items()
             )
         )
@@ -134,7 +141,8 @@ class Deployment:
 
     def manage(self, *arguments: str) -> str:
         """hacore-manage."""
-        command = [*_command("manage"), "--config-file", str(self._file), *arguments]
+        command = [*_command(self._python, "hacore.cmd.manage"), "--config-file", str(self._file)]
+        command += arguments
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_START_S, check=False
         )
@@ -155,11 +163,12 @@ class Deployment:
         own = self._write_own(name, server, f"[api]\nport = {port}\n")
         if under is None:
             files = ["--config-file", str(self._file), "--config-file", str(own)]
-            command = [*_command("api"), *files]
+            command = [*_command(self._python, "hacore.cmd.api"), *files]
         else:
-            command = wsgi_command(under, port, processes=2)
+            command = wsgi_command(under, port, processes=2, python=self._python)
         env = {"HACORE_CONFIG_FILES": f"{self._file};{own}"}
-        daemon = Daemon(name, command, self.folder / f"{name}.log", env)
+        # gunicorn would take the hacore of this folder for that of `python`
+        daemon = Daemon(name, command, self.folder / f"{name}.log", env, self.folder)
         self.apis[name] = Api(daemon, port)
         return self.apis[name]
 
@@ -176,15 +185,24 @@ class Deployment:
 
         wait_for(f"{name} to answer", answers, _START_S)
 
-    def start_engine(self, name: str = "engine", *, server: str | None = None) -> Daemon:
+    def start_engine(
+        self,
+        name: str = "engine",
+        *,
+        server: str | None = None,
+        env: Mapping[str, str] | None = None,
+        main: str = "hacore.cmd.engine",
+    ) -> Daemon:
         """Start an engine, or start it again; does not wait.
 
         :param server: as of `start_api`.
+        :param env: more environment variables.
+        :param main: the module whose `main` is run.
         """
         files = ["--config-file", str(self._file)]
         files += ["--config-file", str(self._write_own(name, server))]
-        command = [*_command("engine"), *files]
-        self.engines[name] = Daemon(name, command, self.folder / f"{name}.log")
+        command = [*_command(self._python, main), *files]
+        self.engines[name] = Daemon(name, command, self.folder / f"{name}.log", env)
         return self.engines[name]
 
     def _write_own(self, name: str, server: str | None, text: str = "") -> Path:
@@ -221,13 +239,13 @@ class Deployment:
         ]
 
 
-def wsgi_command(server: str, port: int, processes: int) -> list[str]:
+def wsgi_command(server: str, port: int, processes: int, python: str = sys.executable) -> list[str]:
     """gunicorn or uwsgi with the application, as doc/operate.md has them."""
     if server == "gunicorn":
-        command = [sys.executable, "-m", "gunicorn", "-w", str(processes), "--threads", "4"]
+        command = [python, "-P", "-m", "gunicorn", "-w", str(processes), "--threads", "4"]
         command += ["--no-control-socket", "-b", f"127.0.0.1:{port}"]
         return [*command, "hacore.cmd.wsgi:application"]
-    command = [str(Path(sys.executable).parent / "uwsgi"), "--http-socket", f"127.0.0.1:{port}"]
+    command = [str(Path(python).parent / "uwsgi"), "--http-socket", f"127.0.0.1:{port}"]
     command += ["--master", "--lazy-apps", "--enable-threads"]
     command += ["--processes", str(processes), "--threads", "4"]
     command += ["--die-on-term", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
@@ -235,7 +253,7 @@ def wsgi_command(server: str, port: int, processes: int) -> list[str]:
     return [*command, "--module", "hacore.cmd.wsgi:application"]
 
 
-def _command(module: str) -> list[str]:
+def _command(python: str, module: str) -> list[str]:
     """A command of hacore's; not the console script, which may not be on the PATH."""
-    code = f"import sys; from hacore.cmd.{module} import main; sys.exit(main())"
-    return [sys.executable, "-P", "-c", code]
+    code = f"import sys; from {module} import main; sys.exit(main())"
+    return [python, "-P", "-c", code]

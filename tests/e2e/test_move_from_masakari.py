@@ -9,6 +9,7 @@ stands for what on this machine.
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class Controller(Deployment):
         self.apis = {}
         self.engines = {}
         self._servers = Servers()
+        self._python = sys.executable
         state = Path(real.run("logs", "masakari-api").strip()).parents[1]
         self._etc = state / "etc" / "masakari"
         source = re.search(
@@ -92,7 +94,9 @@ class Controller(Deployment):
         if words[0] == "openstack":
             return str(OpenStack(self._real.admin)(*words[1:]))
         # hacore-manage needs to be told where the configuration is, and may not be on the PATH
-        manage = shlex.join([*_command("manage"), f"--config-file={self._file}"])
+        manage = shlex.join(
+            [*_command(self._python, "hacore.cmd.manage"), f"--config-file={self._file}"]
+        )
         line = re.sub(r"^hacore-manage", lambda _: manage, line)
         done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"

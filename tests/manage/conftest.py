@@ -84,7 +84,7 @@ class Operator:
 
 def errors(ended: Ended) -> str:
     """What a command has said on standard error, without the lines of its log."""
-    log = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \d+ (INFO|ERROR) hacore\.db\..*")
+    log = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \d+ (INFO|WARNING|ERROR) hacore\.db\..*")
     return "\n".join(line for line in ended.error.splitlines() if not log.fullmatch(line))
 
 

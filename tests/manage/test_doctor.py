@@ -41,9 +41,12 @@ def test_a_cloud_that_is_well(operator: Operator, db: Database) -> None:
     for name in ("compute1", "compute2"):
         factories.host(db, name, segment_uuid=segment.uuid)
     found = findings(operator)
-    assert {check for check, (result, _) in found.items() if result != "ok"} == {ACTIONS}
-    assert found[ACTIONS][0] == "not checked"
-    assert found["database"] == ("ok", "Schema 0003_needs_0001.")
+    assert {check: result for check, (result, _) in found.items() if result != "ok"} == {
+        ACTIONS: "not checked",
+        "nova: heartbeats": "not checked",
+    }
+    assert found["nova: heartbeats"][1] == "No engine watches Nova; start hacore-engine."
+    assert found["database"] == ("ok", "Schema 0004_needs_0001.")
     assert found["nova"] == ("ok", "Microversion 2.90.")
     assert found["hosts"] == (
         "ok", "2 registered, all known to Nova. In no segment: compute3, compute4."

@@ -3,8 +3,8 @@
 
 import pytest
 
-from hacore.cmd.manage.leftovers import described
 from hacore.db.interventions import Kind, Leftover
+from hacore.db.leftovers import described
 
 UPDATE = "openstack segment host update s-1 compute1"
 

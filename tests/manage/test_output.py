@@ -39,6 +39,30 @@ def test_the_last_column_is_folded_to_the_terminal(
     assert "| u-2  | -                   | no     | a       | so so " in "\n".join(shown)
 
 
+def test_what_is_too_wide_is_one_paragraph_for_each_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    output.show("table", ROWS, COLUMNS)
+    assert lines(capsys)[:8] == [
+        "Uuid     u-1",
+        "Came in  2026-11-21 12:30:05",
+        "Locked   yes",
+        "Holding  -",
+        "Message  -",
+        "",
+        "Uuid     u-2",
+        "Came in  -",
+    ]
+    output.show("table", ROWS[1:], COLUMNS)
+    shown = lines(capsys)
+    assert shown[3:6] == ["Holding  a", "         b", "Message  so so so so so so so so so so"]
+    assert {line[:9] for line in shown[6:]} == {" " * 9}
+    assert max(map(len, shown)) <= 40
+    output.show("table", [], COLUMNS)
+    assert lines(capsys) == ["none"]
+
+
 def test_nothing_is_folded_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,8 @@ def test_the_list_shows_and_filters(operator: Operator, db: Database) -> None:
         "type": "COMPUTE_HOST",
         "host": "compute1",
         "status": "failed",
+        "held": None,
+        "held_since": None,
         "failed_attempts": 1,
         "owner": None,
         "message": "It failed. Given up after 1 attempt.",

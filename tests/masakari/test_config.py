@@ -12,6 +12,7 @@ from hacore import conf as hacore_conf
 from hacore.cmd import manage
 from hacore.engine.flows import Flows
 from hacore.errors import ConfigError
+from hacore.masakari import options
 from hacore.masakari.config import Converted, convert, read
 from tests.masakari import FOLDER
 
@@ -209,10 +210,24 @@ def test_the_command(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str])
     assert not ended.value.code
     shown = capsys.readouterr()
     assert shown.out.startswith("[DEFAULT]\nverify_interval = 2\n")
-    assert shown.err == (
+    first, *new = shown.err.splitlines()
+    assert first == (
         "not converted: [DEFAULT] use_ssl: terminate TLS in a proxy; see [oslo_middleware] "
-        "enable_proxy_headers_parsing.\n"
+        "enable_proxy_headers_parsing."
     )
+    assert new[0] == (
+        "new in hacore: [mass_failure] max_share = 50: host recoveries are held (rule majority) "
+        "while 3 or more hosts, and more than half of a segment or an availability zone, are "
+        "missing; 0: no limit, as in Masakari."
+    )
+    assert len(new) == len(options.NEW)
+
+
+def test_what_is_new_names_options_and_their_defaults(conf: cfg.ConfigOpts) -> None:
+    named = [re.fullmatch(r"\[(\w+)\] (\w+) = (\d+)", what) for what in options.NEW]
+    found = [match.groups() for match in named if match]
+    assert len(found) == 3
+    assert [str(conf[group][name]) for group, name, _ in found] == [text for *_, text in found]
 
 
 def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:

@@ -28,6 +28,7 @@ ENGINES = ("engine1", "engine2", "engine3")
 _LOADED = "WSGI app 0 (mountpoint='') ready"
 _OPTIONS: Options = {
     "DEFAULT": {"auth_strategy": "noauth2", "verify_interval": 0.2},
+    "mass_failure": {"burst_hosts": 0},  # twenty hosts die at once
     "oslo_messaging_rabbit": {
         "rabbit_quorum_queue": "true",
         "rabbit_transient_quorum_queue": "true",

@@ -7,7 +7,7 @@ from typing import Any
 from tests import factories
 from tests.scenarios.stage import Stage
 
-_KEYS = {"cloud", "segments", "instances", "aggregates", "conf"}
+_KEYS = {"cloud", "segments", "instances", "aggregates", "conf", "watched"}
 _HA = {"HA_Enabled": "True"}
 
 
@@ -20,7 +20,10 @@ def build(given: dict[str, Any] | None, folder: Path) -> Stage:
         )
     cloud = dict(given.get("cloud") or {})
     hosts = cloud.pop("hosts", {}) or {}
+    if "size" in cloud:
+        cloud["hosts"] = cloud.pop("size")
     stage = Stage(folder, given.get("conf") or {}, cloud)
+    stage.always_looks = bool(given.get("watched"))
     for service in stage.cloud.state.services.values():
         stage.log.names[service.uuid] = f"{service.binary}@{service.host}"
     _segments(stage, given.get("segments") or {"segment1": {}})
@@ -55,6 +58,8 @@ def _cloud_host(stage: Stage, name: str, values: dict[str, Any]) -> None:
             host.service.disabled = value
         elif key == "capacity":
             host.capacity = value
+        elif key == "forced_down":
+            host.service.forced_down = value
         elif key == "dead" and value:
             stage.kill(name)
             host.service.last_report = float("-inf")  # long ago

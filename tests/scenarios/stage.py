@@ -48,6 +48,7 @@ class Stage(World):
         self.log = Log(self.clock)
         self.database = DatabaseDoor(db, str(path), self.clock, self.log)
         self.before_call: Callable[[str], None] = lambda _call: None
+        self.doors: dict[str, NovaDoor] = {}  #: by engine
         self.door: NovaDoor | None = None  #: of the call that is about to leave, or has left
         self._handler = Handler(self.log)
         _LOGGER.addHandler(self._handler)
@@ -67,7 +68,7 @@ class Stage(World):
         return self.machines.setdefault(engine, MachineClock(self.clock))
 
     def http_of(self, engine: str) -> NovaDoor:
-        door = NovaDoor(self.rest, self.clock, self.cloud, self.log)
+        door = self.doors[engine] = NovaDoor(self.rest, self.clock, self.cloud, self.log)
 
         def before(call: str) -> None:
             self.door = door

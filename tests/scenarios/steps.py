@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hacore.api import recovery_details
-from hacore.db import hosts, interventions, notifications, segments
+from hacore.db import approvals, hosts, interventions, notifications, pauses, segments
 from hacore.errors import HacoreError
-from hacore.states import NotificationType
+from hacore.states import NotificationType, Rule
 from tests.scenarios.moments import Step
 from tests.scenarios.stage import Stage
 
@@ -147,6 +147,11 @@ class Director:
         self._tell(f"{who} is away for {seconds} s")
         service = {"Nova": "compute", "Keystone": "identity"}[who]
         self._stage.faults(unavailable={service: float(seconds)})
+
+    def cut_off(self, engine: str, seconds: str) -> None:
+        self._tell(f"engine {engine} does not reach Nova for {seconds} s")
+        door = self._stage.doors[engine]
+        door.cut_off_until = self._stage.clock.monotonic() + float(seconds)
 
     def cell_away(self, host: str, seconds: str) -> None:
         self._tell(f"the database of the cell of {host} is away for {seconds} s")
@@ -296,6 +301,60 @@ class Director:
         what = f"an operator confirms that {name} is gone"
         self._ask(confirm, what)
 
+    def approve(self, name: str, rule: str | None, missing: str | None) -> None:
+        def approved() -> None:
+            approvals.approve(
+                self._stage.db,
+                self.notifications[name],
+                Rule(rule) if rule else None,
+                "an operator",
+                "it is right",
+                int(missing) if missing else None,
+            )
+            self._stage.log.line(f"{what}: done")
+            self._stage.wake()
+
+        what = f"an operator approves {name}"
+        self._ask(approved, what)
+
+    def abandon(self, name: str) -> None:
+        def abandoned() -> None:
+            uuid = self.notifications[name]
+            interventions.abandon(self._stage.db, uuid, "an operator", "done by hand")
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator abandons {name}"
+        self._ask(abandoned, what)
+
+    def pause(self, segment: str | None, seconds: str | None) -> None:
+        def paused() -> None:
+            scope = self._uuid(segment) if segment else pauses.ALL
+            for_s = float(seconds) if seconds else None
+            pauses.pause(self._stage.db, scope, "an operator", "work on the network", for_s)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator pauses {segment or 'all recoveries'}"
+        self._ask(paused, what)
+
+    def resume(self, segment: str | None) -> None:
+        def resumed() -> None:
+            pauses.resume(self._stage.db, self._uuid(segment) if segment else pauses.ALL)
+            self._stage.log.line(f"{what}: done")
+
+        what = f"an operator resumes {segment or 'all recoveries'}"
+        self._ask(resumed, what)
+
+    def fall_silent(self, hosts: str) -> None:
+        names = _hosts_of(hosts)
+        self._tell(f"Nova does not hear {hosts} any more; guests run on")
+        for name in names:
+            self._stage.kill(name)
+
+    def speak_again(self, hosts: str) -> None:
+        self._tell(f"{hosts} send heartbeats again")
+        for name in _hosts_of(hosts):
+            self._stage.control("POST", f"/hosts/{name}/revive")
+
     def retry(self, name: str) -> None:
         def retried() -> None:
             uuid = self.notifications[name]
@@ -323,6 +382,15 @@ class Director:
         return next(uuid for uuid, known in self._stage.log.names.items() if known == name)
 
 
+def _hosts_of(text: str) -> list[str]:
+    """``compute1 to compute6``, or one name."""
+    first, _, last = text.partition(" to ")
+    if not last:
+        return [first]
+    numbers = range(int(first.removeprefix("compute")), int(last.removeprefix("compute")) + 1)
+    return [f"compute{number}" for number in numbers]
+
+
 def _rules(faults: dict[str, Any]) -> list[dict[str, Any]]:
     known = [dict(rule) for key in ("evacuations", "calls") for rule in faults.get(key, ())]
     others = {key: value for key, value in faults.items() if key not in ("evacuations", "calls")}
@@ -342,10 +410,17 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"(\S+) is enabled in Nova", Director.enable),
     (r"(\S+) is confirmed gone", Director.confirm_gone),
     (r"(\S+) is retried by an operator", Director.retry),
+    (r"(\S+) is approved(?: \((\w+)\))?(?: for (\d+) hosts)?", Director.approve),
+    (r"(\S+) is abandoned", Director.abandon),
+    (r"(?:all|(segment\w+)) (?:is|are) paused(?: for ([\d.]+) s)?", Director.pause),
+    (r"(?:all|(segment\w+)) (?:is|are) resumed", Director.resume),
+    (r"(compute\d+(?: to compute\d+)?) falls? silent", Director.fall_silent),
+    (r"(compute\d+(?: to compute\d+)?) (?:is|are) heard again", Director.speak_again),
     (r"evacuate (\S+) by hand(?: to (\S+))?", Director.evacuate_by_hand),
     (r"(\S+) is being migrated to (\S+) \((\S+)\)", Director.live_migrate),
     (r"(\S+) has room for (\d+)", Director.capacity),
     (r"(Nova|Keystone) is away for ([\d.]+) s", Director.away),
+    (r"engine (\w+) does not reach Nova for ([\d.]+) s", Director.cut_off),
     (r"the cell of (\S+) is away for ([\d.]+) s", Director.cell_away),
     (r"Nova is ([\d.]+) times as slow", Director.slow),
     (r"Nova is well again", Director.well),

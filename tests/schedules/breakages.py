@@ -20,6 +20,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Schedules from the first one on that are tried where the given seed catches nothing.
 _TRIED = 400
+#: Seconds for one of these, or for a test: what is broken may never end.
+_PATIENCE_S = 900
 _SCENARIO = "tests/scenarios/test_scenarios.py::test_the_story_is_the_expected_one"
 _PARTS = ("hacore", "sandbox", "tests", "etc", "setup.cfg", "pyproject.toml")
 
@@ -69,8 +71,7 @@ def _caught(breakage: Breakage) -> str | None:
                 shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, copy / part)
-        for edit in breakage.edits.strip().split("\n\n"):
-            break_(copy / "hacore", edit.splitlines())
+        make(breakage, copy / "hacore")
         if breakage.seed is None:
             return _caught_by_test(copy, breakage)
         return _caught_by_schedule(copy, breakage.seed)
@@ -97,7 +98,13 @@ def _caught_by_schedule(copy: pathlib.Path, seed: int) -> str | None:
     return None
 
 
-def break_(folder: pathlib.Path, edit: list[str]) -> None:
+def make(breakage: Breakage, folder: pathlib.Path) -> None:
+    """Make it below `folder`; exit where what it edits is not there."""
+    for edit in breakage.edits.strip().split("\n\n"):
+        _edit(folder, edit.splitlines())
+
+
+def _edit(folder: pathlib.Path, edit: list[str]) -> None:
     """Replace lines that stand once below `folder`, at whatever indentation."""
     old = [re.escape(line[1:]) for line in edit if line.startswith("-")]
     new = [line[1:] for line in edit if line.startswith("+")]
@@ -114,14 +121,19 @@ def break_(folder: pathlib.Path, edit: list[str]) -> None:
 
 def _run(copy: pathlib.Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(copy), str(copy / "sandbox")])
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [sys.executable, *command]
+    try:
+        return subprocess.run(
+            arguments,
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:  # no verdict
+        return subprocess.CompletedProcess(arguments, returncode=-1, stdout="")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,20 @@ from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
 from tests.schedules.alarms import needless_stop
+from tests.schedules.plans import INTERVAL_S
 from tests.simulation import START, _Actor
+from tests.world import LONGEST_LOOK_S
 
 _ACTION = re.compile(r"/servers/([0-9a-f-]+)/action$")
 #: Statuses of an evacuation's record.
 UNDER_WAY = ("accepted", "pre-migrating")
 _SUCCEEDED = ("done", "completed")
 _LIVE, _GUEST_MAY_HAVE_LEFT = "live-migration", ("running", "post-migrating")
+#: Seconds that a host has been silent when its evacuation begins, less what Nova cuts off, and
+#: after which it is missing for certain.
+_SILENT_S, _MISSING_S = 3.2 * INTERVAL_S - 1.4, 3.2 * INTERVAL_S + 2 * LONGEST_LOOK_S
+#: Seconds after which a host that has returned is heard for certain.
+_HEARD_S = 2 * INTERVAL_S + 2 * LONGEST_LOOK_S
 _TOUCHING = ("lock", "evacuate", "os-resetState")
 
 
@@ -67,6 +74,10 @@ class CallChecks:
         #: When the host of each notification had died, as it came in.
         self._failed_at: dict[str, float] = {}
         self._records = 0
+        #: The limit of [mass_failure] max_share.
+        self.max_share = 0
+        #: Notifications of which a first evacuation has been seen.
+        self._passed: set[str] = set()
         #: The evacuate calls that were sent, by instance.
         self._evacuations: dict[str, list[Sent]] = {}
 
@@ -124,7 +135,52 @@ class CallChecks:
             sent.instance, sent.action = match[1], action
             if action == "evacuate":
                 self._flies(sent)
+                self._silent(row)
+                self._few_enough(row)
         return sent
+
+    def _silent(self, row: dict[str, Any]) -> None:
+        """No instance is evacuated from a host that has sent a heartbeat of late."""
+        host = self._host_of(row)
+        service = self._cloud.state.host(host).service
+        self._cloud.advance()
+        # whole seconds in Nova, and the looks of an engine
+        now = self._cloud.now
+        if service.alive and now - service.reports_from < _HEARD_S:
+            return  # it has just returned: one heartbeat may be an old one
+        age_s = now - self._cloud.state.last_report(service)
+        if age_s < _SILENT_S:
+            self.broken(
+                f"an evacuation from {host}, whose last heartbeat was {age_s:.1f} s ago, for "
+                f"{row['uuid']}"
+            )
+
+    def _few_enough(self, row: dict[str, Any]) -> None:
+        """No evacuation begins above the limit without an operator's word."""
+        if not self.max_share or row["uuid"] in self._passed:
+            return
+        self._passed.add(row["uuid"])
+        segment = self.rows["hosts"][row["source_host_uuid"]]["segment_uuid"]
+        names = [
+            host["name"]
+            for host in self.rows["hosts"].values()
+            if host["segment_uuid"] == segment
+            and (not host["on_maintenance"] or host["maintenance_by"])
+        ]
+        now = self._cloud.now
+        missing = [
+            name
+            for name in names
+            if now - self._cloud.state.last_report(self._cloud.state.host(name).service)
+            > _MISSING_S
+        ]
+        if len(missing) < 3 or len(missing) * 100 <= self.max_share * len(names):
+            return
+        if "majority" not in json.loads(row["approvals"] or "{}"):
+            self.broken(
+                f"an evacuation for {row['uuid']} begins, and {len(missing)} of {len(names)} hosts "
+                "of its segment are missing"
+            )
 
     def _flies(self, sent: Sent) -> None:
         """No call of which nobody can know whether Nova will carry it out is followed by another.

@@ -37,6 +37,12 @@ class Checks(CallChecks):
             for table, old, new in reversed(changes)
             if table == "notifications"
         }
+        #: Held, and not any more: whoever finds that the cause is gone may write that.
+        self._lifted = {
+            new["uuid"]
+            for table, old, new in changes
+            if table == "notifications" and old and old["held_rule"] and not new["held_rule"]
+        }
         for table, old, new in changes:
             if table == "notifications":
                 self._notification(actor, old, new)
@@ -74,7 +80,7 @@ class Checks(CallChecks):
             self.broken(f"notification {name} went from {old['status']} to {new['status']}")
         if new["attempt"] != old["attempt"]:
             self._claimed(actor, old, new)
-        elif self._is_engine(actor):
+        elif self._is_engine(actor) and name not in self._lifted:
             self._owned(actor, new, "the notification")
             if old["status"] != Status.RUNNING:
                 self.broken(f"notification {name} was written while it was {old['status']}")
@@ -157,6 +163,8 @@ class Checks(CallChecks):
         self, actor: _Actor | None, new: dict[str, Any], was_live: dict[str, bool]
     ) -> None:
         row = self.rows["notifications"][new["notification_uuid"]]
+        if row["uuid"] in self._lifted:
+            return
         self._owned(actor, row, "a line")
         ended = row["status"] != Status.RUNNING and not was_live.get(row["uuid"])
         if self._is_engine(actor) and ended:

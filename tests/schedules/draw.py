@@ -114,6 +114,7 @@ class _Draw:
 
     def _options(self) -> dict[str, dict[str, Any]]:
         pick = self._chance.choice
+        limits = random.Random(f"limits-{self._seed}")  # its own: the rest of the story stays
         return {
             "DEFAULT": {
                 "claim_lease": pick((20, 60, 60, 120)),
@@ -135,8 +136,12 @@ class _Draw:
                 "add_reserved_host_to_aggregate": self._one_in(3),
                 "force_down": pick(("after_fencing",) * 5 + ("never", "always")),
             },
-            "instance_failure": {"process_all_instances": self._one_in(3)},
+            "instance_failure": {
+                "process_all_instances": self._one_in(3),
+                "max_restarts": limits.choice((0, 1, 5)),
+            },
             "nova": {"retry_timeout": pick((20, 300, 300))},
+            "mass_failure": {"max_share": limits.choice((0, 50)), "burst_hosts": 0},
         }
 
     def _cloud(self) -> dict[str, Any]:

@@ -18,18 +18,22 @@ from hacore.engine.flows import Flows
 from hacore.engine.listing_cache import ListingCache
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
+from hacore.engine.review import Review
+from hacore.engine.watch import Watch
 from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova, make_session
 from tests.schedules.actors import Actors, Lock, Pool
-from tests.schedules.plans import Plan
+from tests.schedules.plans import INTERVAL_S, Plan
 from tests.schedules.transports import Doors, WatchedDatabase, Wire
-from tests.world import World
+from tests.world import Looks, World
 
 _BINARY = "hacore-engine"
 
 
 class WatchedWorld(World):
     """The world of the tests, with engines whose doors are watched."""
+
+    report_interval_s = INTERVAL_S
 
     def __init__(
         self, conf: cfg.ConfigOpts, db: WatchedDatabase, flows: Flows, clock: Actors, plan: Plan
@@ -48,7 +52,9 @@ class WatchedWorld(World):
         session.session.trust_env = False  # else each request reads the environment and ~/.netrc
         session.auth._lock = Lock(clock)  # keystoneauth's, held while a token is fetched
         nova = Nova(self.conf, clock=clock, rng=random.Random(engine), session=session)
-        context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine))
+        watch = Watch(self.conf, self.db, nova, clock, engine)
+        watch.looked = Review(self.conf, self.db, watch, self.wake).look
+        context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine), watch)
         # a lock is held while a host is listed: who waits for it waits in simulated time
         context.listings = ListingCache(
             clock, self.conf.verify_interval, functools.partial(Lock, clock)
@@ -58,12 +64,15 @@ class WatchedWorld(World):
         )
 
         def submit(body: Any, claim: Any, lease: Any) -> None:
+            looks.wake()
             clock.spawn_for((claim.uuid, claim.number), engine, body, claim, lease)
 
         queue = Queue(self.conf, self.db, clock, engine, submit, recoverer.recover)
+        looks = Looks(clock, watch, queue, self.db, lambda: self._queues.get(engine) is queue)
         clock.spawn(engine, queue.run)
         clock.spawn(engine, queue.keep_leases, lambda: None)
         self._queues[engine] = queue
+        clock.spawn(engine, looks.run)
 
     def _takes_over_from_the_dead(self, engine: str) -> None:
         """As `Engine.start` does; every life has a row, and is this very process until it dies."""

@@ -107,6 +107,12 @@ TOLD = {
 }
 
 
+#: Nova's report interval, for engines: with fewer looks at its heartbeats the worlds go on faster.
+INTERVAL_S = 2.0
+#: For what is held: until an operator has looked, and looked once more.
+_HELD_S = 600
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """All that a seed says."""
@@ -138,4 +144,4 @@ class Plan:
         )
         notifications = sum(happening.what == "notify" for happening in self.happenings)
         serial_s = attempt_s * default["max_recovery_attempts"] * max(1, notifications)
-        return float(serial_s + 2 * default["claim_lease"] + 300)
+        return float(serial_s + 2 * default["claim_lease"] + 300 + _HELD_S)

@@ -1,35 +1,44 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Lets the plan of a seed happen, with hacore's own code in the sandbox's world."""
 
+import contextlib
 import dataclasses
 import gc
 import logging
 import random
+import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 
 from oslo_config import cfg
 
 from hacore import conf as hacore_conf
-from hacore.db import schema
+from hacore.db import approvals, holds, interventions, schema
+from hacore.db.holds import Held
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
-from hacore.states import ENDED
+from hacore.errors import Conflict, DatabaseUnavailable
+from hacore.states import ENDED, Rule
 from hacore_sandbox.model import Server
 from tests import factories
 from tests.schedules import verdict
 from tests.schedules.actors import Actors
 from tests.schedules.checks import Checks
 from tests.schedules.engines import WatchedWorld
-from tests.schedules.fault_injection import FaultInjection
+from tests.schedules.fault_injection import OPERATOR, FaultInjection
 from tests.schedules.plans import TOLD, Ambush, Crash, EnginePlan, Plan
 from tests.schedules.transports import WATCHED, Doors, WatchedDatabase
 
 _GRACEFUL_S = 60
 #: Seconds that the world goes on after the last notification has ended.
 _AFTERWARDS_S = 20.0
+#: Between two looks of an operator at what is held.
+_LOOKS_S = 90.0
 _RUNS_PER_COLLECTION = 10
+#: What an operator reads where more hosts are missing than were shown.
+_MISSING = re.compile(r"^The facts have changed: (\d+)(?: of \d+)? hosts are missing")
 
 
 @dataclasses.dataclass
@@ -131,6 +140,7 @@ class _Run:
         self._checks.owned_locks = frozenset(
             self._servers[instance.name].uuid for instance in plan.instances if instance.lock
         )
+        self._checks.max_share = plan.options["mass_failure"]["max_share"]
         self._doors = Doors(clock, self._checks, chance)
         bench.db.open(self._doors)
         self._doors.lie_in_wait(plan.ambushes, self._world.is_running, self._strike)
@@ -210,6 +220,7 @@ class _Run:
     def _live(self) -> None:
         for engine in self._plan.engines:
             self._clock.at(engine.starts_at, lambda engine=engine: self._start(engine))
+        self._clock.spawn(OPERATOR, self._decide)
         for happening in self._plan.happenings:
             self._clock.at(happening.at, lambda happening=happening: self._events.happen(happening))
         while not self._is_over():
@@ -231,6 +242,32 @@ class _Run:
             return False
         rows = self._checks.rows["notifications"].values()
         return all(row["status"] in ENDED for row in rows)
+
+    def _decide(self) -> None:
+        """An operator looks now and then, and approves what has been held for a while."""
+        never = threading.Event()
+        while True:
+            self._clock.wait(never, _LOOKS_S)
+            with contextlib.suppress(DatabaseUnavailable):
+                for held in holds.all_of(self._db):
+                    if held.for_s > _LOOKS_S:
+                        self._approve(held)
+
+    def _approve(self, held: Held, missing: int | None = None) -> None:
+        try:
+            if held.rule == Rule.PROOF:
+                interventions.abandon(self._db, held.uuid, "an operator", "the host lives")
+                self._events.kinds.add("held and abandoned")
+                return
+            approvals.approve(self._db, held.uuid, None, "an operator", "it is right", missing)
+            self._events.kinds.add(f"held and approved: {held.rule}")
+            self._tell("world", f"an operator approves {held.uuid} ({held.rule})")
+        except Conflict as exc:
+            more = _MISSING.search(str(exc))
+            if more and missing is None:  # they look again, as that says
+                self._approve(held, int(more[1]))
+        except DatabaseUnavailable:  # they try again
+            pass
 
     # ------------------------------------------------------------ engines
 

@@ -13,9 +13,9 @@ from tests.schedules.draw import plan
 from tests.schedules.run import Bench
 
 SCHEDULES = 1000
-_AT_ONCE = 100
+_AT_ONCE = 50
 #: Later ones that broke a promise once.
-FOUND = (1722, 1989, 2489, 2634, 2795, 3341, 4906, 4932, 5962, 6137, 9030, 9486, 9670)
+FOUND = (1342, 1722, 1989, 2489, 2634, 2795, 3341, 4906, 4932, 5962, 6137, 9030, 9486, 9670)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def test_no_promise_is_broken(bench: Bench, first: int) -> None:
     ]
     assert not broken, "\n".join(broken)
     # and they were no idle ones
-    assert sum(result.kills for result in results) > 10
-    assert sum(result.takeovers for result in results) > 10
-    assert sum(result.evacuations for result in results) > 100
+    assert sum(result.kills for result in results) > 5
+    assert sum(result.takeovers for result in results) > 5
+    assert sum(result.evacuations for result in results) > 50
 
 
 @pytest.mark.usefixtures("unmeasured")

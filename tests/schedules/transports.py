@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import requests
+import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import engines
 from sqlalchemy import event, orm
 
 from hacore.db.engine import Database, translated
+from hacore.db.models import Base
 from hacore.errors import DatabaseUnavailable
 from hacore_sandbox.rest import Rest
 from hacore_sandbox.wire import Response
@@ -29,14 +31,16 @@ from tests.world import SandboxAdapter, broken_off
 WATCHED = {
     "notifications": (
         "uuid", "type", "payload", "subject", "source_host_uuid", "created_at", "status", "owner",
-        "attempt", "lease_until", "retry_at", "failures", "message",
+        "attempt", "lease_until", "retry_at", "failures", "message", "held_rule", "approvals",
     ),
     "vmoves": (
         "uuid", "notification_uuid", "instance_uuid", "source_host", "dest_host", "status",
         "message", "locked", "vm_state", "created_at", "end_time",
     ),
     "recovery_events": ("id", "notification_uuid", "attempt", "message"),
-    "hosts": ("uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by"),
+    "hosts": (
+        "uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by", "segment_uuid",
+    ),
 }  # fmt: skip
 
 
@@ -184,15 +188,8 @@ class WatchedDatabase(Database):
         """Delete everything, for a new schedule; nobody watches until `open`."""
         self.doors = None
         with self.bind.begin() as connection:
-            for table in (
-                "recovery_events",
-                "vmoves",
-                "notifications",
-                "hosts",
-                "segments",
-                "services",
-            ):
-                connection.exec_driver_sql(f"DELETE FROM {table}")
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(sa.delete(table))
         self._written.clear()
         self._clock = clock
 

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": {"states"},
     **{door: _COUNTING | {"conf"} for door in _DOORS},
     "heartbeat": {"clock", "db", "errors", "processes"},
-    "monitoring": {"conf", "db", "errors", "metrics"},
+    "monitoring": {"conf", "db", "errors", "metrics", "states"},
     "engine": _COUNTING | _DOORS | {"conf", "heartbeat"},
     "tasks": _COUNTING | _DOORS | {"conf", "engine"},  # the engine finds them by entry points
     "api": _COUNTING | _DOORS | {"conf", "heartbeat", "resources"},

@@ -1,6 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """The metrics endpoint of real daemons: where it is, who answers, what stops it."""
 
+import datetime
+import math
 import pathlib
 import socket
 import sys
@@ -9,12 +11,18 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+import sqlalchemy as sa
 from oslo_config import cfg
 from prometheus_client.mmap_dict import MmapedDict
 
-from hacore import metrics
+from hacore import metrics, monitoring
+from hacore.db import claims, holds, pauses, watch
+from hacore.db.engine import Database
+from hacore.db.models import Pause
 from hacore.errors import ConfigError
 from hacore.monitoring import Monitoring
+from hacore.states import Gate, Rule
+from tests import factories
 from tests.e2e.daemons import Daemon, wait_for
 from tests.scrapes import Scrape
 from tests.servers import free_port
@@ -211,7 +219,7 @@ def test_a_port_that_is_taken_is_named(conf: cfg.ConfigOpts, address: str) -> No
             Monitoring(conf, "engine_port")
         # and where somebody took it after the check
         with pytest.raises(ConfigError) as late:
-            metrics.Endpoint(address, port, lambda: 0.0, lambda: 0.0).start()
+            metrics.Endpoint(address, port, dict).start()
     assert str(refused.value) == (
         f"Cannot serve metrics on {address} port {port}: Address already in use; change "
         "[metrics] listen or engine_port, or stop the process using that port."
@@ -261,3 +269,44 @@ def test_a_database_that_is_away_is_no_age(
         monitoring.stop()
     assert "\nhacore_queue_oldest_due_age_seconds NaN\n" in scrape.text
     assert "\nhacore_moves_total{" in scrape.text
+
+
+def test_what_is_held_and_whether_nova_is_watched(db: Database) -> None:
+    """Read from the database at each scrape: the same on each daemon."""
+    found = monitoring.readings(db)
+    assert found[metrics.HELD] == {str(rule): 0 for rule in Rule}
+    assert found[metrics.HOSTS] == {}
+    assert [found[name][""] for name in (metrics.NOVA_ILL, metrics.NOVA_WATCHED)] == [0, 0]
+    assert found[metrics.PAUSED] == {"": 0}
+    factories.notification(db, factories.host(db))
+    claim = claims.claim(db, "controller1:1:abc", 60, 86400)
+    assert claim is not None
+    holds.hold(db, claim, Gate.LIMITS, Rule.MAJORITY, "too many", {})
+    heard = [watch.Seen(f"compute{number}", "nova", "heard", 1.0, "b") for number in (1, 2)]
+    silent = watch.Seen("compute3", "nova", "silent", 1.0, "b")
+    seen = watch.Look([*heard, silent], 10.0, 5.0, None, 0.0, listed=True)
+    assert watch.write(db, "controller1:1:abc", 20, seen)
+    pauses.pause(db, pauses.ALL, "carol", "because", 3600)
+    found = monitoring.readings(db)
+    assert found[metrics.HELD] == {str(rule): int(rule is Rule.MAJORITY) for rule in Rule}
+    assert found[metrics.HOSTS] == {"heard": 2, "silent": 1}
+    assert [found[name][""] for name in (metrics.NOVA_ILL, metrics.NOVA_WATCHED)] == [0, 1]
+    assert found[metrics.PAUSED] == {"": 0}  # that one ends by itself
+    ill = watch.Look([], 10.0, 5.0, "the message bus", 30.0, listed=False)
+    assert watch.write(db, "controller1:1:abc", 20, ill)
+    pauses.pause(db, pauses.ALL, "carol", "because", None)
+    with db.write() as session:
+        since = db.now(session) - datetime.timedelta(hours=2)
+        session.execute(sa.update(Pause).values(created_at=since))
+    found = monitoring.readings(db)
+    assert [found[name][""] for name in (metrics.NOVA_ILL, metrics.NOVA_WATCHED)] == [1, 1]
+    assert found[metrics.PAUSED][""] == pytest.approx(7200, abs=60)
+
+
+def test_a_database_that_is_unavailable_is_no_zero(conf: cfg.ConfigOpts, tmp_path: object) -> None:
+    url = f"sqlite:////{tmp_path}/no/folder"
+    conf.set_override("connection", url, group="database")
+    conf.set_override("max_retries", 0, group="database")
+    found = monitoring.readings(Database(conf.database))
+    assert found.keys() == metrics.FROM_DATABASE.keys()
+    assert all(math.isnan(value) for each in found.values() for value in each.values())

@@ -227,7 +227,9 @@ def test_a_host_that_was_acted_on_is_recovered_to_the_end(world: World) -> None:
     world.engine()
     world.clock.run(lambda: world.notification(stopped).status == Status.ERROR)
     world.notify(payload={"event": "STARTED", "host_status": "NORMAL"})
-    assert world.recover(stopped).status == Status.FAILED
+    ended = world.recover(stopped)
+    assert ended.status == Status.IGNORED
+    assert "Given up after 3 attempts" in (ended.message or "")
 
 
 def test_a_host_that_has_started_since_is_left_alone(world: World) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hacore import metrics
-from hacore.db import claims, interventions
+from hacore import metrics, monitoring
+from hacore.db import interventions
 from hacore.states import NotificationStatus as Status
 from hacore.states import NotificationType
 from tests.scrapes import Scrape
@@ -24,12 +24,7 @@ CRASHED = {"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED"}
 
 @pytest.fixture
 def endpoint(world: World) -> Iterator[metrics.Endpoint]:
-    made = metrics.Endpoint(
-        "127.0.0.1",
-        0,
-        functools.partial(claims.oldest_due_s, world.db),
-        functools.partial(interventions.abandoned, world.db),
-    )
+    made = metrics.Endpoint("127.0.0.1", 0, functools.partial(monitoring.readings, world.db))
     made.start()
     yield made
     made.stop()
@@ -169,7 +164,9 @@ def test_promtool_finds_nothing_to_say(endpoint: metrics.Endpoint) -> None:
 def test_what_operators_did(world: World, endpoint: metrics.Endpoint) -> None:
     """Both are commands of their own: the engines see them in the database."""
     world.conf.set_override("max_recovery_attempts", 1)
-    uuid = world.notify()  # Nova sees compute1 as up
+    world.faults(calls=[{"method": "PUT", "path": "os-services", "status": 403}])
+    world.kill()
+    uuid = world.notify()
     world.engine()
     assert world.recover(uuid).status == Status.FAILED
     before = Scrape(endpoint.port)

@@ -112,7 +112,7 @@ def test_a_live_host_is_left_alone_by_every_method(world: World) -> None:
     world.boot(1)
     uuid = world.notify()
     world.engine()
-    assert world.recover(uuid).status == Status.FAILED
+    assert world.recover(uuid).status == Status.IGNORED
     assert world.registered("compute3").reserved
     assert world.calls("POST", "/action") == 0
 

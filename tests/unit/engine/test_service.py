@@ -15,6 +15,7 @@ from hacore.db.models import Notification
 from hacore.engine.service import Engine
 from hacore.states import NotificationType
 from tests import factories
+from tests.db import services_of
 from tests.world import log_in
 
 PATIENCE_S = 30
@@ -82,3 +83,14 @@ def test_an_engine_that_is_stopped_wakes_the_others(
     threading.Event().wait(1)  # its first look, at its start, is over
     first.stop()
     until(lambda: attempt(db) == 2)
+
+
+def test_an_engine_names_older_ones_at_its_start(
+    db: Database, start: Callable[[], Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    services_of.engine(db, "0.1.0", "controller2", pid=7)
+    start()
+    assert (
+        "Mass-failure limits, holds and pauses are not enforced until engine 0.1.0 on controller2 "
+        "(process 7)"
+    ) in caplog.text

@@ -94,6 +94,38 @@ def test_process(env: dict[str, str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mass_failure(env: dict[str, str], tmp_path: Path) -> None:
+    status, out = run(env, "--scenario", "mass-failure", "--instances", "13")
+    assert status == 0, out
+    assert "\x1b" not in out
+    assert "s  All 6 recoveries are held, and nothing has been evacuated\n" in out
+    assert re.search(r"s  \$ hacore-manage recovery list --held\n +Uuid +[0-9a-f-]{36}\n", out)
+    assert re.search(r"^ +Message +Held \(majority\): 6 of 10 hosts of ", out, re.M)
+    assert "\n         (and 5 more)\n" in out
+    (uuid,) = re.findall(r"s  \$ hacore-manage explain (\S+)$", out, re.M)
+    assert re.search(r"^ +[\d-]+ [\d:]+  limits: hold$", out, re.M)
+    assert f"s  $ hacore-manage recovery approve {uuid} --reason 'compute1 is off" in out
+    assert "         Approved: majority, for up to 6 missing hosts; it stands for 15 min.\n" in out
+    moved = re.findall(r"s  (vm-\d+): compute1 -> compute(?:7|8|9|10) \(\d of 3\)$", out, re.M)
+    assert sorted(moved) == ["vm-1", "vm-13", "vm-7"]
+    assert re.search(r"^compute1 +off +finished +3 +0$", out, re.M)
+    others = re.findall(r"^compute[2-6] +on +(?:held \(majority\)|error|running) +2 +2$", out, re.M)
+    assert len(others) == 5
+    assert out.splitlines()[-1].startswith(
+        "OK: Nothing was evacuated before an operator had looked"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mass_failure_that_is_not_held(env: dict[str, str]) -> None:
+    """Without the limit: what the demo shows is not so, and it says that."""
+    status, out = run({**env, "OS_MASS_FAILURE__MAX_SHARE": "0"}, "--scenario", "mass-failure")
+    assert status == 1, out
+    last = out.splitlines()[-1]
+    assert last.startswith("FAILED: The recovery of compute6 is finished, not held (majority) (")
+    assert "compute6 is disabled in Nova." in last
+
+
 def test_a_failed_evacuation_is_told(env: dict[str, str], tmp_path: Path) -> None:
     """The simulated cloud is made to fail from outside, as the demo runs."""
     with started(env, "--instances", "2") as demo:
@@ -307,6 +339,36 @@ def test_the_host_must_be_out_of_service() -> None:
     assert checks.restarted(other) == ["compute2 is disabled in Nova."]
 
 
+HELD = "Held (majority): 6 of 10 hosts of segment demo are missing."
+
+
+def test_what_must_be_held() -> None:
+    before = truth(instance(1), instance(2, "compute2"))
+    held = Recovery("uuid", "error", HELD, (), (), 6.0)
+    dead = instance(1, guest_up=False)
+    now = Outcome(before, truth(dead, instance(2, "compute2")), held, frozenset())
+    assert held.held == "majority"
+    assert checks.held(now, {"compute1": held}, "compute1") == []
+    for message, said in (
+        ("Nova refused.", "error, not held (majority) (Nova refused)."),
+        ("Held (burst): 10 hosts.", "error, not held (majority) (Held (burst): 10 hosts)."),
+    ):
+        other = dataclasses.replace(held, message=message)
+        assert checks.held(now, {"compute1": other}, "compute1") == [
+            f"The recovery of compute1 is {said}"
+        ]
+    later = Outcome(before, truth(dead, instance(2), disabled="compute2"), held, frozenset())
+    (host, instances) = checks.held(later, {"compute1": held}, "compute1")
+    assert host == "compute2 is disabled in Nova."
+    assert "vm-2 was moved from compute2 to compute1" in instances
+
+
+def test_what_is_held_moves_nothing() -> None:
+    held = dataclasses.replace(recovery(move(1), status="error"), message=HELD)
+    assert checks.moved_nothing({"compute2": held}) == ["The recovery of compute2 has moves: 1."]
+    assert dataclasses.replace(held, status="failed").held is None
+
+
 def test_many_that_are_not_right_are_counted() -> None:
     before = truth(*(instance(n) for n in range(1, 9)))
     (said,) = checks.restarted(Outcome(before, truth(), recovery(), frozenset()))
@@ -382,6 +444,22 @@ def test_lines_tell_each_event_once() -> None:
         "vm-1: compute1 -> compute2 (1 of 1)",
         "vm-2: failed on compute1: No valid host was found. (2 of 2)",
     ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_command_and_its_output(width: int) -> None:
+    out = io.StringIO()
+    screen = Screen(Console(file=out, width=width, height=24), SystemClock())
+    screen.command("hacore-manage explain 7")
+    screen.output("\n".join(("x" * screen.columns, "    Nova has not heard it.")))
+    screen.close()
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert [line for line in lines if line] == [
+        "$ hacore-manage explain 7",
+        f"   {'x' * screen.columns}",
+        "       Nova has not heard it.",
+    ]
+    assert screen.columns == min(width - 3, 100)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -46,6 +46,22 @@ def test_one_takes_about_a_second(bench: Bench) -> None:
     assert 0.7 < total < 1.6
 
 
+def test_control_shows_when_each_call_was_accepted(bench: Bench) -> None:
+    first, second = bench.servers(2)
+    bench.kill()
+    times = []
+    for server in (first, second):
+        bench.sleep(1.25)
+        times.append(bench.clock.now().timestamp())
+        bench.act(server, "evacuate", {})
+    assert bench.control("GET", "evacuations").body == {
+        "evacuations": [
+            {"server": server, "source": "compute1", "at": at}
+            for server, at in zip((first, second), times, strict=True)
+        ]
+    }
+
+
 def test_the_demo_brings_twenty_back_in_six_to_eight_seconds(
     make_bench: Callable[..., Bench],
 ) -> None:
