@@ -236,8 +236,8 @@ def _decide(
             "operator approves it.",
             facts,
         )
-    used = [many] if over else [at_once] if too_many else []
-    spite = "".join(f"; {each.by} has approved it" for each in used if each and each.by)
+    used = many if over else at_once if too_many else None
+    spite = f"; {used.by} has approved it" if used is not None and used.by else ""
     are = "is" if len(count.missing) == 1 else "are"
     return Decision(
         None,
