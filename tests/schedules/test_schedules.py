@@ -47,10 +47,10 @@ def test_no_promise_is_broken(bench: Bench, first: int) -> None:
         for violation in result.violations
     ]
     assert not broken, "\n".join(broken)
-    # and they were no idle ones
+    # and they were no idle ones; what is held or paused has fewer evacuations: 42 to 100 in fifty
     assert sum(result.kills for result in results) > 5
     assert sum(result.takeovers for result in results) > 5
-    assert sum(result.evacuations for result in results) > 50
+    assert sum(result.evacuations for result in results) > 30
 
 
 @pytest.mark.usefixtures("unmeasured")
