@@ -101,7 +101,7 @@ def frozen(kind: str) -> bool:
         finally:
             os.kill(pid, signal.SIGCONT)
         (other,) = (each for each in engines.values() if f"{uuid}: new -> running" in each.text())
-        waits = _waits(other, frozen_at)
+        waits = wait_for("its questions in the log", lambda: _waits(other, frozen_at), 10, 0.05)
         statuses = _wait_until_ended(made)
         moved = Counter(
             row["server"] for row in cloud.control("GET", "/evacuations")["evacuations"]
@@ -139,9 +139,8 @@ def _passed_at(made: Hacore, uuid: str) -> float | None:
 def _waits(engine: Daemon, since: float) -> list[tuple[float, str, float]]:
     """When it asked, what came of it, after how many seconds; those that took time."""
     found = [(float(at), how, float(after)) for at, how, after in _WAIT.findall(engine.text())]
-    first = next(number for number, (at, _, _) in enumerate(found) if at >= since)
-    waits = [each for each in found[first:] if each[2] > 0.05]
-    return waits or found[first : first + 1]
+    later = [each for each in found if each[0] >= since]
+    return [each for each in later if each[2] > 0.05] or later[:1]
 
 
 # ---------------------------------------------------------------------- crowd
