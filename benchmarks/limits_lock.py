@@ -130,8 +130,7 @@ def _stopped(file: Path) -> int | None:
 
 def _passed_at(made: Hacore, uuid: str) -> float | None:
     rows = made.deployment.read(
-        "SELECT MIN(created_at) AS at FROM recovery_events "
-        f"WHERE notification_uuid = '{uuid}' AND gate = 'limits' AND answer = 'go'"
+        f"SELECT passed_at AS at FROM notifications WHERE notification_uuid = '{uuid}'"
     )
     return _utc(rows[0]["at"]) if rows[0]["at"] else None
 
