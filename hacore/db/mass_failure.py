@@ -89,12 +89,10 @@ class _Failures:
 
     :ivar reported_s: seconds since a failure was reported that has not ended.
     :ivar recovered: of late.
-    :ivar begun: the evacuations of these have begun within BURST_S.
     """
 
     reported_s: dict[str, float]
     recovered: set[str]
-    begun: set[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +136,12 @@ def _ask(
     begins: bool,
 ) -> Decision | None:
     """Do the same; None: the rows that are locked are not all there yet."""
+    # Who is missing does not depend on who passes: it is counted before the rows are locked, which
+    # all recoveries of the cloud wait for.
+    with db.read() as session:
+        now = db.now(session)
+        failures = _failures(session, now)
+        counts = _counts(session, names, seen, failures, now, claim.host_name, limits.min_hosts)
     locked = sa.select(Domain.name).where(Domain.name.in_([name for name, _ in names]))
     with db.write() as session:
         if begins:  # in this order, for all: the cloud's first
@@ -145,7 +149,7 @@ def _ask(
             if len(found) < len(names):
                 return None
         row, now = claims.lock_claimed(db, session, claim)
-        decision = _decide(session, row, claim, names, seen, limits, now)
+        decision = _decide(row, claim, counts, _begun(session, row, now), limits, now)
         if decision.rule is None:
             if begins and row.passed_at is None:
                 row.passed_at = now
@@ -201,24 +205,31 @@ def _ensure(db: Database, names: Collection[str]) -> None:
             session.add(Domain(name=name, created_at=db.now(session)))
 
 
+def _begun(session: orm.Session, row: Notification, now: datetime.datetime) -> int:
+    """Return how many other hosts' evacuations have begun within BURST_S."""
+    others = sa.select(sa.func.count(Notification.source_host_uuid.distinct())).where(
+        Notification.type == NotificationType.COMPUTE_HOST,
+        Notification.status.in_(list(NotificationStatus)),  # by the index of both
+        Notification.passed_at >= now - datetime.timedelta(seconds=BURST_S),
+        Notification.source_host_uuid != row.source_host_uuid,
+    )
+    return session.scalar(others) or 0
+
+
 def _decide(
-    session: orm.Session,
     row: Notification,
     claim: Claim,
-    names: list[tuple[str, str]],
-    seen: Seen,
+    counts: list[Count],
+    begun: int,
     limits: Limits,
     now: datetime.datetime,
 ) -> Decision:
-    failures = _failures(session, now)
-    counts = _counts(session, names, seen, failures, now, claim.host_name, limits.min_hosts)
     # the one with the most missing, else the segment: an approval stands for both then
     over = [count for count in reversed(counts[1:]) if count.exceeds(limits)]
     count = max(over, key=lambda each: len(each.missing), default=counts[-1])
     many = holds.approval_of(row, Rule.MAJORITY, now, len(count.missing))
     if over and many is None:
         return Decision(Rule.MAJORITY, _majority(count, limits), _facts(count))
-    begun = len(failures.begun - {row.source_host_uuid})
     most = max(limits.burst_hosts, math.floor(limits.burst_share * counts[0].hosts / 100))
     facts = {
         **_facts(count),
@@ -356,7 +367,6 @@ def _holds(reported_s: float | None, heard_s: float | None, least_s: float) -> b
 
 def _failures(session: orm.Session, now: datetime.datetime) -> _Failures:
     recent = now - datetime.timedelta(seconds=_RECENT_S)
-    burst = now - datetime.timedelta(seconds=BURST_S)
     rows = session.execute(
         sa.select(
             Notification.source_host_uuid,
@@ -364,13 +374,11 @@ def _failures(session: orm.Session, now: datetime.datetime) -> _Failures:
             Notification.payload,
             Notification.created_at,
             Notification.updated_at,
-            Notification.passed_at,
         ).where(
             Notification.type == NotificationType.COMPUTE_HOST,
             Notification.status.in_(list(NotificationStatus)),  # by the index of both
             sa.or_(
                 Notification.status.in_(LIVE),
-                Notification.passed_at >= burst,
                 sa.and_(
                     Notification.status == NotificationStatus.FINISHED,
                     Notification.updated_at >= recent,
@@ -378,11 +386,9 @@ def _failures(session: orm.Session, now: datetime.datetime) -> _Failures:
             ),
         )
     ).all()
-    found = _Failures({}, set(), set())
+    found = _Failures({}, set())
     for row in rows:
         host = row.source_host_uuid
-        if row.passed_at is not None and row.passed_at >= burst:
-            found.begun.add(host)
         if row.payload.get("event") != "STOPPED":
             continue
         if row.status in LIVE:
