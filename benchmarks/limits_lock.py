@@ -129,9 +129,7 @@ def _stopped(file: Path) -> int | None:
 
 
 def _passed_at(made: Hacore, uuid: str) -> float | None:
-    rows = made.deployment.read(
-        f"SELECT passed_at AS at FROM notifications WHERE notification_uuid = '{uuid}'"
-    )
+    rows = made.deployment.read(f"SELECT passed_at AS at FROM notifications WHERE uuid = '{uuid}'")
     return _utc(rows[0]["at"]) if rows[0]["at"] else None
 
 
