@@ -24,7 +24,7 @@ from sqlalchemy import orm
 from hacore.db import claims, gates, holds
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
-from hacore.db.models import Domain, Host, Notification
+from hacore.db.models import Domain, Host, HostState, Notification
 from hacore.states import LIVE, Answer, Gate, NotificationStatus, NotificationType, Rule
 
 #: Seconds in which hosts count as recovered together, and that a hold of `burst` lasts.
@@ -313,7 +313,7 @@ def _counts(
     for name, _ in names:
         if name.startswith("zone ") and len(missing[name]) >= least:
             zone = name.removeprefix("zone ")
-            totals[name] = _hosts_in_zone(session, zone, seen.zones, long_gone, asked_about)
+            totals[name] = _hosts_in_zone(session, zone, long_gone, asked_about)
     return [Count(title, totals[name], tuple(sorted(missing[name]))) for name, title in names]
 
 
@@ -342,20 +342,21 @@ def _hosts(
 
 
 def _hosts_in_zone(
-    session: orm.Session,
-    zone: str,
-    zones: Mapping[str, str],
-    long_gone: Collection[str],
-    asked_about: str,
+    session: orm.Session, zone: str, long_gone: Collection[str], asked_about: str
 ) -> int:
-    """Return how many hosts count in an availability zone, which only Nova knows."""
+    """Return how many hosts count in an availability zone, as Nova's list was last written."""
     counts = sa.or_(
         Host.on_maintenance.is_(False),
         Host.name == asked_about,
         sa.and_(Host.maintenance_by.is_not(None), Host.maintenance_by.not_in(long_gone)),
     )
-    found = session.scalars(sa.select(Host.name).where(Host.deleted == 0, counts))
-    return sum(zones.get(name) == zone for name in found)
+    found = (
+        sa.select(sa.func.count())
+        .select_from(Host)
+        .join(HostState, HostState.name == Host.name)
+        .where(Host.deleted == 0, HostState.zone == zone, counts)
+    )
+    return session.scalar(found) or 0
 
 
 def _holds(reported_s: float | None, heard_s: float | None, least_s: float) -> bool:

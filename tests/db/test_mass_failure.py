@@ -9,13 +9,13 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import approvals, claims, gates, holds, mass_failure
+from hacore.db import approvals, claims, gates, holds, mass_failure, watch
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.db.mass_failure import Decision, Limits, Seen
 from hacore.db.models import Domain, Host, Notification
 from hacore.errors import DatabaseBusy
-from hacore.states import Answer, Rule
+from hacore.states import Answer, Hearing, Rule
 from hacore.states import NotificationStatus as Status
 from tests import factories
 
@@ -37,6 +37,7 @@ def seen(*unheard: str, heard_s: dict[str, float] | None = None) -> Seen:
 @pytest.fixture
 def hosts(db: Database) -> dict[str, Host]:
     segment = factories.segment(db, name="rack1")
+    factories.look(db, heard=HOSTS)
     return {name: factories.host(db, name, segment_uuid=segment.uuid) for name in HOSTS}
 
 
@@ -44,6 +45,15 @@ def claimed(db: Database, owner: str = "a") -> Claim:
     claim = claims.claim(db, owner, 60, 86400)
     assert claim is not None
     return claim
+
+
+def look(db: Database, what: Seen) -> None:
+    """Write what Nova lists, as an engine that watches does."""
+    hosts = [
+        watch.Seen(name, zone, Hearing.SILENT if name in what.unheard else Hearing.HEARD, 1.0, "x")
+        for name, zone in what.zones.items()
+    ]
+    watch.write(db, "engine1", 0, watch.Look(hosts, 10.0, 3600.0, None, 0.0, listed=True))
 
 
 def ask(
@@ -81,6 +91,7 @@ def test_a_zone_is_counted_by_what_nova_lists(db: Database) -> None:
                 factories.notification(db, host)
     zones = dict.fromkeys(HOSTS[:5], "a") | dict.fromkeys(HOSTS[5:9], "b")
     what = Seen(zones, frozenset({"compute1", "compute4", "compute5", "compute6"}), {}, 16.0)
+    look(db, what)
     first, second = claimed(db), claimed(db)
     decision = ask(db, first, what)
     assert decision.rule is Rule.MAJORITY
@@ -176,6 +187,7 @@ def test_one_approval_is_enough_for_segment_and_zone(
     factories.host(db, "other", segment_uuid=rack)
     zones = {**dict.fromkeys(HOSTS, "nova"), "other": zone}
     what = Seen(zones, {*HOSTS[:7], "other"}, {}, 16.0)
+    look(db, what)
     row = factories.notification(db, hosts["compute1"])
     claim = claimed(db)
     decision = ask(db, claim, what)
