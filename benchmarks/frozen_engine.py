@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""An engine that stops itself, as by SIGSTOP, while it has the rows of the limits locked.
+"""An engine that stops itself, as by SIGSTOP, while it has the row of the limits locked.
 
 The first of several does, which makes the file FROZEN_FILE of the environment and writes its
-process id there.  All print how long a statement waited for those rows.
+process id there.  All print how long a statement waited for that row.
 """
 
 import os
@@ -21,14 +21,15 @@ _asked = threading.local()
 _TABLE = "limit_domains"
 
 
+def _locks(statement: str) -> bool:
+    return statement.startswith(f"UPDATE {_TABLE}") and "locks" in statement
+
+
 def _before(
     _connection: Any, _cursor: Any, statement: str, _values: Any, _context: Any, _many: bool
 ) -> None:
-    if _TABLE not in statement:
-        return
-    _asked.at = time.time()
-    if statement.startswith("UPDATE") and "locks" in statement:  # what it writes at the end
-        _freeze(Path(os.environ["FROZEN_FILE"]))
+    if _locks(statement):
+        _asked.at = time.time()
 
 
 def _freeze(file: Path) -> None:
@@ -45,6 +46,8 @@ def _after(
     _connection: Any, _cursor: Any, statement: str, _values: Any, _context: Any, _many: bool
 ) -> None:
     _say(statement, "had")
+    if _locks(statement):
+        _freeze(Path(os.environ["FROZEN_FILE"]))
 
 
 def _failed(context: Any) -> None:
@@ -52,9 +55,9 @@ def _failed(context: Any) -> None:
 
 
 def _say(statement: str, how: str) -> None:
-    if _TABLE in statement and statement.startswith("SELECT"):
+    if _locks(statement):
         seconds = time.time() - _asked.at
-        print(f"asked at {_asked.at:.3f}, {how} the rows after {seconds:.3f} s", flush=True)
+        print(f"asked at {_asked.at:.3f}, {how} the row after {seconds:.3f} s", flush=True)
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The rows that the mass-failure limits lock: who has them and is frozen, and a crowd at them.
+"""The row that the mass-failure limits lock: who has it and is frozen, and a crowd at it.
 
     python -m benchmarks.limits_lock [--database mysql]
 
@@ -7,9 +7,9 @@ On the sandbox with RabbitMQ; without --database on MariaDB and PostgreSQL.  Hea
 Nova has them by default.
 
 frozen: of two engines, the one that recovers the first host stops itself, as by SIGSTOP, in the
-    transaction of the limits, with all their rows locked and before it writes them; a second host
-    is reported.  How long each wait of the other engine for the rows lasts, and seconds from its
-    first question until it has passed.  Then the first goes on.  Demanded: no wait is longer than
+    transaction of the limits, with their row locked; a second host is reported.  How long each
+    wait of the other engine for the row lasts, and seconds from its first question until it has
+    passed.  Then the first goes on.  Demanded: no wait is longer than
     2.5 s, it passes before a lease of 60 s is over, and each instance is evacuated once.
 crowd: three engines, a segment of 24 hosts of which 13 die: the recoveries of 12 are held; the
     13th comes back, and one look lifts all the holds.  Seconds from the first that is lifted until
@@ -47,7 +47,7 @@ PATIENCE_S = 300.0
 _ROOT = Path(__file__).parents[1]
 _LEARNED = {"nova": {"report_interval": None}}
 _SMALL = 0.5  #: seconds that a wait may last longer than what it is limited to
-_WAIT = re.compile(r"^asked at (\S+), (had|gave up) the rows after (\S+) s$", re.MULTILINE)
+_WAIT = re.compile(r"^asked at (\S+), (had|gave up) the row after (\S+) s$", re.MULTILINE)
 
 
 def _utc(time_: datetime.datetime) -> float:
@@ -110,7 +110,7 @@ def frozen(kind: str) -> bool:
     longest_s = max(seconds for _, _, seconds in waits)
     print(
         f"{kind}, frozen: "
-        f"{', '.join(f'{how} the rows after {seconds:.2f} s' for _, how, seconds in waits)}; "
+        f"{', '.join(f'{how} the row after {seconds:.2f} s' for _, how, seconds in waits)}; "
         f"passed {passed_at - waits[0][0]:.1f} s after the first question, "
         f"{passed_at - frozen_at:.1f} s after the freeze; in the end {dict(statuses)}, each "
         f"instance evacuated {sorted(set(moved.values()))} time(s), {left} left",

@@ -3,10 +3,10 @@
 
 import logging
 
-from hacore.db import gates, holds, mass_failure, watch
+from hacore.db import census, gates, holds, watch
+from hacore.db.census import Seen
 from hacore.db.engine import Database, retry
 from hacore.db.holds import Approval
-from hacore.db.mass_failure import Seen
 from hacore.db.models import Notification
 from hacore.db.watch import Report
 from hacore.errors import Conflict
@@ -51,9 +51,10 @@ def approve(
         if row.type == NotificationType.COMPUTE_HOST:
             report = watch.read(session, now)
             _refuse_heard(row, report)
-            counts = mass_failure.counts_of(session, row, _seen(report), now)
-            if (count := counts.get(counted.get("domain", ""))) is not None:
-                _refuse_more(len(count.missing), count.hosts, missing)
+            taken = census.taken(session, _seen(report), now)
+            for count in taken.of(row.host.name, row.segment_uuid, row.segment.name):
+                if count.domain == counted.get("domain"):
+                    _refuse_more(len(count.missing), count.hosts, missing)
         approval = Approval(held, by, now, missing)
         holds.approve(row, approval)
         holds.let_go_on(session, row, now, f"Approved by {by} ({held}): {reason.rstrip('.')}.")

@@ -54,13 +54,7 @@ def add(
     message: str,
 ) -> bool:
     """Do the same within a transaction that has the notification locked."""
-    last = session.execute(
-        sa.select(HistoryEntry.answer, HistoryEntry.message)
-        .where(HistoryEntry.notification_uuid == notification_uuid, HistoryEntry.gate == gate)
-        .order_by(HistoryEntry.id.desc())
-        .limit(1)
-    ).first()
-    if last is not None and (last.answer, last.message) == (answer, message):
+    if last(session, notification_uuid, gate) == (answer, message):
         return False
     history.add(
         session,
@@ -73,6 +67,19 @@ def add(
         facts=facts,
     )
     return True
+
+
+def last(
+    session: orm.Session, notification_uuid: str, gate: Gate
+) -> tuple[str | None, str | None] | None:
+    """Return what a gate answered last, and its sentence; None: it was not asked yet."""
+    row = session.execute(
+        sa.select(HistoryEntry.answer, HistoryEntry.message)
+        .where(HistoryEntry.notification_uuid == notification_uuid, HistoryEntry.gate == gate)
+        .order_by(HistoryEntry.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else (row.answer, row.message)
 
 
 def last_count(session: orm.Session, notification_uuid: str) -> dict[str, Any] | None:

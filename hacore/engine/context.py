@@ -11,6 +11,7 @@ from hacore.db import recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
 from hacore.db.models import Move
+from hacore.engine.census import CensusTaker
 from hacore.engine.evacuation import Evacuation
 from hacore.engine.gates import Gates
 from hacore.engine.lease import Lease
@@ -32,6 +33,7 @@ class EngineContext:
     :ivar window: how many evacuations are in flight.
     :ivar listings: what hosts were last seen to have.
     :ivar watch: which hosts Nova hears.
+    :ivar census: how many of them are missing.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class EngineContext:
         self.window = Window(conf.verify_interval)
         self.listings = ListingCache(clock, conf.verify_interval)
         self.watch = watch
+        self.census = CensusTaker(db, watch)
 
 
 class RecoveryContext:

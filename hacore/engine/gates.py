@@ -9,11 +9,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from hacore.db import gates, holds, mass_failure, moves, pauses, restarts
-from hacore.db.mass_failure import Limits, Seen
-from hacore.engine.watch import Watch
+from hacore.db.mass_failure import Limits
 from hacore.errors import DatabaseBusy, HostHeard, RecoveryError
 from hacore.nova.heartbeats import Pulse
-from hacore.states import SUSPECT_AFTER, Answer, Gate, Hearing, Rule
+from hacore.states import Answer, Gate, Hearing, Rule
 
 if TYPE_CHECKING:  # it makes one
     from hacore.engine.context import RecoveryContext
@@ -191,9 +190,11 @@ class Gates:
 
     def _ask(self, *, begins: bool) -> mass_failure.Decision | None:
         """Ask the limits; None: another engine, which may be frozen, has their rows locked."""
-        seen, limits = seen_by(self._watch), limits_of(self._context.conf)
+        claim, limits = self._claim, limits_of(self._context.conf)
+        taken = self._context.engine.census.take()
+        counts = taken.of(claim.host_name, claim.segment_uuid, claim.segment_name)
         try:
-            return mass_failure.ask(self._context.db, self._claim, seen, limits, begins=begins)
+            return mass_failure.ask(self._context.db, claim, counts, limits, begins=begins)
         except DatabaseBusy as exc:
             LOG.info("notification %s: mass-failure limits: %s", self._claim.uuid, exc)
             return None
@@ -245,22 +246,6 @@ def limits_of(conf: Any) -> Limits:
     """Return the options of [mass_failure]."""
     options = conf.mass_failure
     return Limits(options.max_share, options.min_hosts, options.burst_hosts, options.burst_share)
-
-
-def seen_by(watch: Watch) -> Seen:
-    """Return what the mass-failure limits count by."""
-    pulses = watch.pulses()
-    unheard = (Hearing.SUSPECT, Hearing.SILENT)
-    return Seen(
-        zones={pulse.host: pulse.zone for pulse in pulses},
-        unheard=frozenset(pulse.host for pulse in pulses if pulse.down or pulse.hearing in unheard),
-        heard_s={
-            pulse.host: pulse.age_s
-            for pulse in pulses
-            if pulse.hearing is Hearing.HEARD and pulse.age_s is not None
-        },
-        least_s=SUSPECT_AFTER * watch.interval_s,
-    )
 
 
 def _age(pulse: Pulse | None) -> str:

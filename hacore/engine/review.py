@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 from oslo_config import cfg
 
-from hacore.db import holds, mass_failure, pauses, restarts
+from hacore.db import census, holds, mass_failure, pauses, restarts
+from hacore.db.census import Census
 from hacore.db.engine import Database
 from hacore.db.holds import Held
-from hacore.engine.gates import limits_of, seen_by
+from hacore.engine.census import seen_by
+from hacore.engine.gates import limits_of
 from hacore.engine.watch import Watch
 from hacore.errors import DatabaseUnavailable
 from hacore.nova.heartbeats import Pulse
@@ -35,7 +37,9 @@ class Review:
     ) -> None:
         self._conf, self._db, self._watch = conf, db, watch
         self._lifted = lifted
-        #: For how long so few hosts have been missing, by segment and zone, at this look.
+        #: How many hosts are missing, at this look.
+        self._census: Census | None = None
+        #: For how long so few have been missing, by segment and zone, at this look.
         self._below_s: dict[tuple[str, str], float | None] = {}
 
     def look(self) -> None:
@@ -46,6 +50,7 @@ class Review:
             LOG.debug("Failed to read what is held: %s", exc)
 
     def _review(self) -> None:
+        self._census = None
         self._below_s.clear()
         for held in holds.all_of(self._db):
             if held.for_s > self._conf.held_expire:
@@ -94,8 +99,11 @@ class Review:
     def _majority(self, held: Held, zone: str) -> str | None:
         key = held.segment_uuid, zone
         if key not in self._below_s:
+            self._census = self._census or census.take(self._db, seen_by(self._watch))
             self._below_s[key] = mass_failure.below_for_s(
-                self._db, held.segment_uuid, held.host, seen_by(self._watch), limits_of(self._conf)
+                self._db,
+                self._census.of(held.host, held.segment_uuid, ""),
+                limits_of(self._conf),
             )
         below_s = self._below_s[key]
         if below_s is None or below_s < mass_failure.BELOW_S:

@@ -9,10 +9,11 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import approvals, claims, gates, holds, mass_failure, watch
+from hacore.db import approvals, census, claims, gates, holds, mass_failure, watch
+from hacore.db.census import Seen
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
-from hacore.db.mass_failure import Decision, Limits, Seen
+from hacore.db.mass_failure import Decision, Limits
 from hacore.db.models import Domain, Host, Notification
 from hacore.errors import DatabaseBusy
 from hacore.states import Answer, Hearing, Rule
@@ -59,7 +60,8 @@ def look(db: Database, what: Seen) -> None:
 def ask(
     db: Database, claim: Claim, what: Seen, limits: Limits = MAJORITY, *, begins: bool = True
 ) -> Decision:
-    return mass_failure.ask(db, claim, what, limits, begins=begins)
+    counts = census.take(db, what).of(claim.host_name, claim.segment_uuid, claim.segment_name)
+    return mass_failure.ask(db, claim, counts, limits, begins=begins)
 
 
 @pytest.mark.parametrize(("missing", "held"), [(2, False), (5, False), (6, True), (10, True)])
@@ -261,9 +263,9 @@ def test_how_long_few_enough_have_been_missing(
     ask(db, claimed(db), seen(*HOSTS[:6]))
 
     def ages(missing: int) -> float | None:
-        return mass_failure.below_for_s(
-            db, hosts["compute1"].segment_uuid, "compute1", seen(*HOSTS[:missing]), MAJORITY
-        )
+        taken = census.take(db, seen(*HOSTS[:missing]))
+        counts = taken.of("compute1", hosts["compute1"].segment_uuid, "rack1")
+        return mass_failure.below_for_s(db, counts, MAJORITY)
 
     assert ages(6) is None
     first = ages(5)

@@ -55,10 +55,12 @@ class WatchedWorld(World):
         watch = Watch(self.conf, self.db, nova, clock, engine)
         watch.looked = Review(self.conf, self.db, watch, self.wake).look
         context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine), watch)
-        # a lock is held while a host is listed: who waits for it waits in simulated time
+        # locks are held while a host is listed, and hosts are counted: who waits for one waits in
+        # simulated time
         context.listings = ListingCache(
             clock, self.conf.verify_interval, functools.partial(Lock, clock)
         )
+        context.census.alone = Lock(clock)
         recoverer = Recoverer(
             context, self._flows, events.Events(), self.wake if self._wakes else lambda: None
         )
