@@ -61,15 +61,18 @@ class Decision:
 def ask(
     db: Database, claim: Claim, counts: Sequence[Count], limits: Limits, *, begins: bool
 ) -> Decision:
-    """Decide whether the host of this claim may be recovered now, and record the answer.
+    """Decide whether the host of this claim may be recovered now.
 
     :param counts: of what the host is in.  Who is missing does not depend on who passes, so it is
         counted before, and not while all recoveries of the cloud wait.
-    :param begins: its evacuations begin now: it counts for `burst` from here on.  Else it is asked
-        again before they do, and nothing is locked.
+    :param begins: its evacuations begin now: that is recorded, and it counts for `burst` from here
+        on.  Else it is asked again before they do, and nothing is locked or written.
     """
-    while (decision := _ask(db, claim, counts, limits, begins=begins)) is None:
-        _ensure(db, census.CLOUD)
+    if begins:
+        while (decision := _begin(db, claim, counts, limits)) is None:
+            _ensure(db, census.CLOUD)
+    else:
+        decision = _look(db, claim, counts, limits)
     if decision.rule is None:
         return decision
     for count in counts[1:]:  # how long few enough are missing is kept there
@@ -78,31 +81,38 @@ def ask(
 
 
 @retry
-def _ask(
-    db: Database, claim: Claim, counts: Sequence[Count], limits: Limits, *, begins: bool
-) -> Decision | None:
-    """Do the same; None: the row that is locked is not there yet."""
+def _look(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) -> Decision:
+    """Decide as things are."""
+    with db.read() as session:
+        row = session.scalars(sa.select(Notification).where(Notification.uuid == claim.uuid)).one()
+        now = db.now(session)
+        return _decide(row, claim, counts, _begun(session, row, now), limits, now)
+
+
+@retry
+def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) -> Decision | None:
+    """Decide, and record that evacuations begin; None: the row of the cloud is not there yet."""
     with db.read() as session:
         last = gates.last(session, claim.uuid, Gate.LIMITS)
     with db.write() as session:
-        if begins and not _lock(session):
+        if not _lock(session):
             return None
         row, now = claims.lock_claimed(db, session, claim)
         decision = _decide(row, claim, counts, _begun(session, row, now), limits, now)
-        if decision.rule is None:
-            if begins and row.passed_at is None:
-                row.passed_at = now
-            if last != (Answer.GO, decision.message):
-                history.add(
-                    session,
-                    row.uuid,
-                    row.claim_number,
-                    now,
-                    message=decision.message,
-                    gate=Gate.LIMITS,
-                    answer=Answer.GO,
-                    facts=decision.facts,
-                )
+        if decision.rule is not None:
+            return decision
+        row.passed_at = row.passed_at or now
+        if last != (Answer.GO, decision.message):
+            history.add(
+                session,
+                row.uuid,
+                row.claim_number,
+                now,
+                message=decision.message,
+                gate=Gate.LIMITS,
+                answer=Answer.GO,
+                facts=decision.facts,
+            )
         return decision
 
 
