@@ -51,7 +51,7 @@ def approve(
         if row.type == NotificationType.COMPUTE_HOST:
             report = watch.read(session, now)
             _refuse_heard(row, report)
-            taken = census.taken(session, _seen(report), now)
+            taken = census.taken(session, _seen(report), census.sizes(session, now), now)
             for count in taken.of(row.host.name, row.segment_uuid, row.segment.name):
                 if count.domain == counted.get("domain"):
                     _refuse_more(len(count.missing), count.hosts, missing)

@@ -33,12 +33,14 @@ class Seen:
     :ivar unheard: those that Nova shows as down or does not hear.
     :ivar heard_s: of those that it hears, seconds since the last heartbeat.
     :ivar least_s: a heartbeat that came in so much later than a report contradicts it.
+    :ivar old_s: for how many seconds all this has been known.
     """
 
     zones: Mapping[str, str]
     unheard: Collection[str]
     heard_s: Mapping[str, float]
     least_s: float
+    old_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Count:
     domain: str
     hosts: int
     missing: tuple[str, ...]
+
+
+#: How many hosts count, by domain.
+Sizes = Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Census:
     """
 
     zones: Mapping[str, str]
-    _hosts: Mapping[str, int]  #: by domain
+    _sizes: Sizes
     _missing: Sequence[_Named]
     _left_out: Mapping[str, _Named]  #: by name
 
@@ -92,7 +98,7 @@ class Census:
             Count(
                 name,
                 title,
-                self._hosts.get(name, 0) + (more is not None and name in more.domains),
+                self._sizes.get(name, 0) + (more is not None and name in more.domains),
                 tuple(sorted(each.name for each in missing if name in each.domains)),
             )
             for name, title in titles.items()
@@ -100,33 +106,76 @@ class Census:
 
 
 @retry
-def take(db: Database, seen: Seen) -> Census:
-    """Count all hosts."""
+def take(db: Database, seen: Seen, known: Sizes | None = None) -> Census:
+    """Find out who is missing.
+
+    :param known: how many hosts there are; None: they are counted.
+    """
     with db.read() as session:
-        return taken(session, seen, db.now(session))
+        now = db.now(session)
+        return taken(session, seen, sizes(session, now) if known is None else known, now)
 
 
-def taken(session: orm.Session, seen: Seen, now: datetime.datetime) -> Census:
-    """Do the same within a transaction."""
+@retry
+def count(db: Database) -> Sizes:
+    """Count the hosts, missing or not."""
+    with db.read() as session:
+        return sizes(session, db.now(session))
+
+
+def taken(session: orm.Session, seen: Seen, known: Sizes, now: datetime.datetime) -> Census:
+    """Do what `take` does, within a transaction."""
     failures = _failures(session, now)
-    rows = _hosts(session, seen.unheard, {*failures.reported_s, *failures.recovered})
-    long_gone = _recovered_long_ago(session, [row.maintenance_by for row in rows], now)
-    hosts = collections.Counter(_hosts_in_zones(session, long_gone))
+    uuids = {*failures.reported_s, *failures.recovered}
+    is_named = (Host.on_maintenance, Host.name.in_(seen.unheard), Host.uuid.in_(uuids))
+    rows = session.execute(
+        sa.select(
+            Host.name,
+            Host.uuid,
+            Host.segment_uuid,
+            Host.on_maintenance,
+            _counts(now).label("counts"),
+        ).where(Host.deleted == 0, sa.or_(*is_named))
+    )
     missing, left_out = list[_Named](), dict[str, _Named]()
     for row in rows:
-        is_left_out = row.on_maintenance and (
-            row.maintenance_by is None or row.maintenance_by in long_gone
-        )
-        if not is_left_out:
-            hosts.update(dict.fromkeys((CLOUD, f"segment {row.segment_uuid}"), row.number))
-        if row.name is None:
-            continue
         host = _Named(row.name, tuple(_domains(row, seen)), _is_missing(row, seen, failures))
-        if is_left_out:
+        if not row.counts:
             left_out[row.name] = host
         elif host.is_missing:
             missing.append(host)
-    return Census(seen.zones, hosts, missing, left_out)
+    return Census(seen.zones, known, missing, left_out)
+
+
+def sizes(session: orm.Session, now: datetime.datetime) -> Sizes:
+    """Do what `count` does, within a transaction."""
+    rows = session.execute(
+        sa.select(Host.segment_uuid, HostState.zone, sa.func.count().label("number"))
+        .outerjoin(HostState, HostState.name == Host.name)
+        .where(Host.deleted == 0, _counts(now))
+        .group_by(Host.segment_uuid, HostState.zone)
+    )
+    found: collections.Counter[str] = collections.Counter()
+    for row in rows:
+        for name in (CLOUD, f"segment {row.segment_uuid}", f"zone {row.zone}"):
+            found[name] += row.number
+    return found
+
+
+def _counts(now: datetime.datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that a host counts: no person has it on maintenance.
+
+    A recovery that ended long ago and whose host was not brought back is a person's choice, too.
+    """
+    long_gone = sa.exists().where(
+        Notification.uuid == Host.maintenance_by,
+        Notification.type == NotificationType.COMPUTE_HOST,
+        Notification.status.not_in(LIVE),
+        Notification.updated_at < now - datetime.timedelta(seconds=_RECENT_S),
+    )
+    return sa.or_(
+        Host.on_maintenance.is_(False), sa.and_(Host.maintenance_by.is_not(None), ~long_gone)
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,66 +190,27 @@ class _Failures:
     recovered: set[str]
 
 
-def _domains(row: sa.Row[Any], seen: Seen) -> Iterator[str]:
+def _domains(row: sa.Row[*tuple[Any, ...]], seen: Seen) -> Iterator[str]:
     yield CLOUD
     if zone := seen.zones.get(row.name):
         yield f"zone {zone}"
     yield f"segment {row.segment_uuid}"
 
 
-def _is_missing(row: sa.Row[Any], seen: Seen, failures: _Failures) -> bool:
+def _is_missing(row: sa.Row[*tuple[Any, ...]], seen: Seen, failures: _Failures) -> bool:
     return (
         row.name in seen.unheard
-        or _holds(failures.reported_s.get(row.uuid), seen.heard_s.get(row.name), seen.least_s)
+        or _holds(failures.reported_s.get(row.uuid), row.name, seen)
         or (row.uuid in failures.recovered and row.on_maintenance)
     )
 
 
-def _hosts(
-    session: orm.Session, names: Collection[str], uuids: Collection[str]
-) -> Sequence[sa.Row[Any]]:
-    """Return all registered hosts: those that are asked for or on maintenance, one by one.
-
-    The others are one row for each segment, with their `number`, and no name: of a thousand
-    hosts, each in a row of its own, the transaction would take twice as long.
-    """
-    alone = sa.or_(Host.on_maintenance, Host.name.in_(names), Host.uuid.in_(uuids))
-    each = (
-        sa.select(
-            Host.segment_uuid,
-            Host.on_maintenance,
-            sa.case((alone, Host.name)).label("name"),
-            sa.case((alone, Host.uuid)).label("uuid"),
-            sa.case((alone, Host.maintenance_by)).label("maintenance_by"),
-        )
-        .where(Host.deleted == 0)
-        .subquery()
-    )
-    found = sa.select(each, sa.func.count().label("number")).group_by(*each.c)
-    return session.execute(found).all()
-
-
-def _hosts_in_zones(session: orm.Session, long_gone: Collection[str]) -> dict[str, int]:
-    """Return how many hosts count in each availability zone, as Nova's list was last written."""
-    counts = sa.or_(
-        Host.on_maintenance.is_(False),
-        sa.and_(Host.maintenance_by.is_not(None), Host.maintenance_by.not_in(long_gone)),
-    )
-    found = (
-        sa.select(HostState.zone, sa.func.count())
-        .select_from(Host)
-        .join(HostState, HostState.name == Host.name)
-        .where(Host.deleted == 0, counts)
-        .group_by(HostState.zone)
-    )
-    return {f"zone {zone}": number for zone, number in session.execute(found)}
-
-
-def _holds(reported_s: float | None, heard_s: float | None, least_s: float) -> bool:
+def _holds(reported_s: float | None, host: str, seen: Seen) -> bool:
     """Whether there is a report that no later heartbeat contradicts."""
     if reported_s is None:
         return False
-    return heard_s is None or reported_s - heard_s < least_s
+    heard_s = seen.heard_s.get(host)
+    return heard_s is None or reported_s - (heard_s + seen.old_s) < seen.least_s
 
 
 def _failures(session: orm.Session, now: datetime.datetime) -> _Failures:
@@ -234,19 +244,3 @@ def _failures(session: orm.Session, now: datetime.datetime) -> _Failures:
         elif row.status == NotificationStatus.FINISHED and (row.updated_at or now) >= recent:
             found.recovered.add(host)
     return found
-
-
-def _recovered_long_ago(
-    session: orm.Session, uuids: Collection[str | None], now: datetime.datetime
-) -> set[str]:
-    """Return those of these host recoveries whose hosts do not count any more."""
-    known = [uuid for uuid in uuids if uuid]
-    if not known:
-        return set()
-    found = sa.select(Notification.uuid).where(
-        Notification.uuid.in_(known),
-        Notification.type == NotificationType.COMPUTE_HOST,
-        Notification.status.not_in(LIVE),
-        Notification.updated_at < now - datetime.timedelta(seconds=_RECENT_S),
-    )
-    return set(session.scalars(found))

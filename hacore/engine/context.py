@@ -53,7 +53,7 @@ class EngineContext:
         self.window = Window(conf.verify_interval)
         self.listings = ListingCache(clock, conf.verify_interval)
         self.watch = watch
-        self.census = CensusTaker(db, watch)
+        self.census = CensusTaker(db, clock, watch)
 
 
 class RecoveryContext:

@@ -93,6 +93,12 @@ class Watch:
             return self._hearts.settling_s(self._clock.monotonic())
 
     @property
+    def looked_at(self) -> float | None:
+        """When what is known was asked for, by the monotonic clock; None: nothing is known."""
+        with self._lock:
+            return self._hearts.looked_at
+
+    @property
     def interval_s(self) -> float:
         """Nova's report interval."""
         with self._lock:
