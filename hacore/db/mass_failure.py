@@ -19,7 +19,7 @@ from sqlalchemy import orm
 from hacore.db import census, claims, gates, history, holds
 from hacore.db.census import Count
 from hacore.db.claims import Claim
-from hacore.db.engine import Database, change, retry
+from hacore.db.engine import Database, UtcNow, change, retry
 from hacore.db.models import Domain, Notification
 from hacore.states import Answer, Gate, NotificationStatus, NotificationType, Rule
 
@@ -84,16 +84,15 @@ def ask(
 def _look(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) -> Decision:
     """Decide as things are."""
     with db.read() as session:
-        row = session.scalars(sa.select(Notification).where(Notification.uuid == claim.uuid)).one()
-        now = db.now(session)
+        found = sa.select(Notification, UtcNow()).where(Notification.uuid == claim.uuid)
+        row, at = session.execute(found).one()
+        now = db.time_in(at)
         return _decide(row, claim, counts, _begun(session, row, now), limits, now)
 
 
 @retry
 def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) -> Decision | None:
     """Decide, and record that evacuations begin; None: the row of the cloud is not there yet."""
-    with db.read() as session:
-        last = gates.last(session, claim.uuid, Gate.LIMITS)
     with db.write() as session:
         if not _lock(session):
             return None
@@ -101,8 +100,11 @@ def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) 
         decision = _decide(row, claim, counts, _begun(session, row, now), limits, now)
         if decision.rule is not None:
             return decision
-        row.passed_at = row.passed_at or now
-        if last != (Answer.GO, decision.message):
+        # what was said when they began is not read before it is written: others wait
+        if row.passed_at is None or gates.last(session, row.uuid, Gate.LIMITS) != (
+            Answer.GO,
+            decision.message,
+        ):
             history.add(
                 session,
                 row.uuid,
@@ -113,6 +115,7 @@ def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) 
                 answer=Answer.GO,
                 facts=decision.facts,
             )
+        row.passed_at = row.passed_at or now
         return decision
 
 
