@@ -13,7 +13,6 @@ from typing import Any
 
 import requests
 import sqlalchemy as sa
-from oslo_db.sqlalchemy import engines as oslo_engines
 
 from hacore.db.engine import Database
 from hacore_sandbox.cloud import Cloud
@@ -144,8 +143,6 @@ class DatabaseDoor:
         self._states: dict[str, str] = {}
         self.tells = False  #: not before the story begins
         engine = db.bind
-        # real threads that oslo.db lets in between; ours take turns
-        sa.event.remove(engine, "checkin", oslo_engines._thread_yield)
         sa.event.listen(engine, "do_execute", self._execute)
         self._commit = engine.dialect.do_commit
         engine.dialect.do_commit = self._do_commit  # type: ignore[assignment, method-assign]

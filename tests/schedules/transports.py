@@ -13,8 +13,7 @@ from typing import Any
 import requests
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
-from oslo_db.sqlalchemy import engines
-from sqlalchemy import event, orm
+from sqlalchemy import orm
 
 from hacore.db.engine import Database, translated
 from hacore.db.models import Base
@@ -168,8 +167,6 @@ class WatchedDatabase(Database):
     def watch(self) -> None:
         """Put the triggers in; the tables are there already."""
 
-        # one thread runs all: to sleep for nothing at the end of a transaction only costs
-        event.remove(self.bind, "checkin", engines._thread_yield)
         with self.bind.begin() as connection:
             dbapi: Any = connection.connection.dbapi_connection
             dbapi.create_function("written", -1, self._wrote)
