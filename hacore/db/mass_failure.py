@@ -98,25 +98,29 @@ def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) 
             return None
         row, now = claims.lock_claimed(db, session, claim)
         decision = _decide(row, claim, counts, _begun(session, row, now), limits, now)
-        if decision.rule is not None:
-            return decision
-        # what was said when they began is not read before it is written: others wait
-        if row.passed_at is None or gates.last(session, row.uuid, Gate.LIMITS) != (
-            Answer.GO,
-            decision.message,
-        ):
-            history.add(
-                session,
-                row.uuid,
-                row.claim_number,
-                now,
-                message=decision.message,
-                gate=Gate.LIMITS,
-                answer=Answer.GO,
-                facts=decision.facts,
-            )
-        row.passed_at = row.passed_at or now
+        if decision.rule is None:
+            _pass(session, row, decision, now)
         return decision
+
+
+def _pass(
+    session: orm.Session, row: Notification, decision: Decision, now: datetime.datetime
+) -> None:
+    """Record that evacuations begin."""
+    answer = Answer.GO, decision.message
+    # where they begin for the first time, what was said last is not read: others wait
+    if row.passed_at is None or gates.last(session, row.uuid, Gate.LIMITS) != answer:
+        history.add(
+            session,
+            row.uuid,
+            row.claim_number,
+            now,
+            message=decision.message,
+            gate=Gate.LIMITS,
+            answer=Answer.GO,
+            facts=decision.facts,
+        )
+    row.passed_at = row.passed_at or now
 
 
 def _lock(session: orm.Session) -> bool:
