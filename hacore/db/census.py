@@ -157,8 +157,10 @@ def sizes(session: orm.Session, now: datetime.datetime) -> Sizes:
     )
     found: collections.Counter[str] = collections.Counter()
     for row in rows:
-        for name in (CLOUD, f"segment {row.segment_uuid}", f"zone {row.zone}"):
-            found[name] += row.number
+        found[CLOUD] += row.number
+        found[f"segment {row.segment_uuid}"] += row.number
+        if row.zone is not None:
+            found[f"zone {row.zone}"] += row.number
     return found
 
 

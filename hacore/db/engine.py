@@ -113,7 +113,8 @@ class Database:
         self._manager.configure(
             # every use reports by itself that the database is unavailable: no attempt to connect
             max_retries=0,
-            # drivers in Python let others run while they wait; to do so once more costs time
+            # threads take turns by themselves, and green ones where they wait for Nova or for
+            # PyMySQL; one more turn at the end of each transaction only costs time
             thread_checkin=False,
             **given,
         )

@@ -52,9 +52,14 @@ def add(
     answer: Answer,
     facts: dict[str, Any],
     message: str,
+    *,
+    unread: bool = False,
 ) -> bool:
-    """Do the same within a transaction that has the notification locked."""
-    if last(session, notification_uuid, gate) == (answer, message):
+    """Do the same within a transaction that has the notification locked.
+
+    :param unread: record it in any case, and do not read what was answered last.
+    """
+    if not unread and _last(session, notification_uuid, gate) == (answer, message):
         return False
     history.add(
         session,
@@ -69,7 +74,7 @@ def add(
     return True
 
 
-def last(
+def _last(
     session: orm.Session, notification_uuid: str, gate: Gate
 ) -> tuple[str | None, str | None] | None:
     """Return what a gate answered last, and its sentence; None: it was not asked yet."""

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy import orm
 
-from hacore.db import census, claims, gates, history, holds
+from hacore.db import census, claims, gates, holds
 from hacore.db.census import Count
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, UtcNow, change, retry
@@ -99,28 +99,19 @@ def _begin(db: Database, claim: Claim, counts: Sequence[Count], limits: Limits) 
         row, now = claims.lock_claimed(db, session, claim)
         decision = _decide(row, claim, counts, _begun(session, row, now), limits, now)
         if decision.rule is None:
-            _pass(session, row, decision, now)
+            gates.add(
+                session,
+                row.uuid,
+                row.claim_number,
+                now,
+                Gate.LIMITS,
+                Answer.GO,
+                decision.facts,
+                decision.message,
+                unread=row.passed_at is None,  # each statement keeps all others waiting
+            )
+            row.passed_at = row.passed_at or now
         return decision
-
-
-def _pass(
-    session: orm.Session, row: Notification, decision: Decision, now: datetime.datetime
-) -> None:
-    """Record that evacuations begin."""
-    answer = Answer.GO, decision.message
-    # where they begin for the first time, what was said last is not read: others wait
-    if row.passed_at is None or gates.last(session, row.uuid, Gate.LIMITS) != answer:
-        history.add(
-            session,
-            row.uuid,
-            row.claim_number,
-            now,
-            message=decision.message,
-            gate=Gate.LIMITS,
-            answer=Answer.GO,
-            facts=decision.facts,
-        )
-    row.passed_at = row.passed_at or now
 
 
 def _lock(session: orm.Session) -> bool:

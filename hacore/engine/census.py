@@ -21,8 +21,7 @@ _SIZES_S = 1.0
 class CensusTaker:
     """Counts the hosts of the cloud, once for all recoveries that wait for it.
 
-    When many hosts fail together their recoveries ask together, and to count a thousand hosts
-    takes longer than the rest of the question.
+    When many hosts fail together their recoveries ask together.
 
     :ivar alone: held while the database is asked.
     """
@@ -52,11 +51,14 @@ class CensusTaker:
         now = self._clock.monotonic()
         if now - self._sized_at >= _SIZES_S:
             self._sizes, self._sized_at = census.count(self._db), now
+        return census.take(self._db, self._see(), self._sizes)
+
+    def _see(self) -> Seen:
+        now = self._clock.monotonic()
         look = self._watch.looked_at, self._watch.known()
         if self._look != look:  # else only time has passed
             self._look, self._seen, self._seen_at = look, seen_by(self._watch), now
-        seen = dataclasses.replace(self._seen, old_s=now - self._seen_at)
-        return census.take(self._db, seen, self._sizes)
+        return dataclasses.replace(self._seen, old_s=now - self._seen_at)
 
 
 def seen_by(watch: Watch) -> Seen:

@@ -189,7 +189,7 @@ class Gates:
             raise self._held(Gate.LIMITS, decision.rule, decision.message, decision.facts)
 
     def _ask(self, *, begins: bool) -> mass_failure.Decision | None:
-        """Ask the limits; None: another engine, which may be frozen, has their rows locked."""
+        """Ask the limits; None: another engine, which may be frozen, has their row locked."""
         claim, limits = self._claim, limits_of(self._context.conf)
         taken = self._context.engine.census.take()
         counts = taken.of(claim.host_name, claim.segment_uuid, claim.segment_name)

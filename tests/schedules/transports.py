@@ -166,7 +166,6 @@ class WatchedDatabase(Database):
 
     def watch(self) -> None:
         """Put the triggers in; the tables are there already."""
-
         with self.bind.begin() as connection:
             dbapi: Any = connection.connection.dbapi_connection
             dbapi.create_function("written", -1, self._wrote)
