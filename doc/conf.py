@@ -45,6 +45,8 @@ _COMMANDS = {
     "hacore-standalone": "API and engine in one process, on SQLite",
     "hacore-manage": "manage the database, the flows and the recoveries",
     "hacore-status": "check whether an upgrade can go on",
+    "hacore-pacemaker-alert": "reports to hacore that Pacemaker has switched a host off",
     "hacore-sandbox": "a simulated OpenStack cloud to try hacore on",
+    "fence_hacore_sandbox": "a fence agent for the simulated BMCs of hacore-sandbox",
 }
 man_pages = [(f"man/{name}", name, does, author, 1) for name, does in _COMMANDS.items()]

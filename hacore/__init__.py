@@ -21,6 +21,7 @@ api/                      REST: routes.py -> handler -> db
 engine/                   claims, flows, the evacuation executor
 tasks/                    one class per task; the engine finds them by entry points
 cmd/                      the commands: parse, check, launch
+pacemaker_alert           Pacemaker's alert agent: one file, runs without the rest
 concurrency               threads or eventlet; the first import of every command
 ========================  =====================================================
 

@@ -38,9 +38,17 @@ def _texts(command: str) -> list[str]:
     return [made.format_help() for made in (parser, *_verbs(parser))]
 
 
+#: Commands that are not in hacore.cmd.
+_MODULES = {
+    "hacore-pacemaker-alert": "hacore.pacemaker_alert",
+    "fence_hacore_sandbox": "hacore_sandbox.fence_agent",
+}
+
+
 def _help(command: str) -> list[str]:
     """Return the help of a command, in one text or many."""
-    code = f"from hacore.cmd.{command.partition('-')[2]} import main; main()"
+    module = _MODULES.get(command, f"hacore.cmd.{command.partition('-')[2]}")
+    code = f"from {module} import main; main()"
     run = [sys.executable, "-P", "-c", code, "--help"]
     if command in ("hacore-manage", "hacore-sandbox"):
         run = [sys.executable, __file__, command]

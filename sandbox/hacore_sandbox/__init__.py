@@ -12,6 +12,7 @@ here imports hacore beyond `hacore.clock`.
     state.py        the records and their indexes
     lifecycle.py    the operations on one server: build, stop, start, lock, delete, crash
     evacuation.py   an evacuation from the API call to the new host
+    bmc.py          the BMC of each host: power, identity, and how it fails
     cloud.py        `Cloud`: all of the above; kills and revives hosts
     wire.py         requests and answers, without sockets
     identity.py     accounts, tokens, the catalogue
@@ -21,6 +22,7 @@ here imports hacore beyond `hacore.clock`.
     control.py      /control: kill a host, inject a fault, count the requests
     rest.py         `Rest`: routes, versions, policy, delays; no sockets
     server.py       the HTTP server
+    fence_agent.py  the command `fence_hacore_sandbox`: a fence agent for the BMCs
     cli.py          the command `hacore-sandbox`
     demo/           the demo: runs hacore-sandbox and hacore-standalone as processes
 

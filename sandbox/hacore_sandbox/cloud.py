@@ -8,6 +8,7 @@ point of the layers above calls it first.
 from collections.abc import Mapping
 
 from hacore.clock import Clock
+from hacore_sandbox.bmc import Bmcs
 from hacore_sandbox.evacuation import Evacuations
 from hacore_sandbox.lifecycle import Lifecycle
 from hacore_sandbox.model import Host, Refused, Server, Service
@@ -26,6 +27,7 @@ class Cloud:
         self.faults = self.state.faults
         self.lifecycle = Lifecycle(self.state)
         self.evacuations = Evacuations(self.state, self.lifecycle)
+        self.bmcs = Bmcs(self.state, self.switch)
 
     @property
     def now(self) -> float:
@@ -38,7 +40,10 @@ class Cloud:
     # -- hosts
 
     def kill(self, name: str, *, guests_survive: bool = True) -> None:
-        """Stop the nova-compute of a host, and unless `guests_survive` its guests too."""
+        """Stop the nova-compute of a host, and unless `guests_survive` its guests too.
+
+        Its power stays on: a network that is cut looks so, and a host that has crashed.
+        """
         host = self.state.host(name)
         service = host.service
         host.boots += 1
@@ -53,6 +58,8 @@ class Cloud:
     def revive(self, name: str) -> None:
         """Start the nova-compute of a host; it reports once it is up."""
         host = self.state.host(name)
+        if not host.powered:
+            raise Refused(409, f"Compute host {name} has no power.")
         if host.service.alive:
             return
         host.boots += 1
@@ -60,6 +67,18 @@ class Cloud:
         self.state.timeline.after(
             self.settings.startup_s * self.faults.slow, lambda: self._started(host, boots)
         )
+
+    def switch(self, name: str, on: bool) -> None:
+        """Switch the power of a host: its nova-compute and guests die with it, or it starts."""
+        host = self.state.host(name)
+        if host.powered == on:
+            return
+        host.powered = on
+        if on:
+            self.revive(name)
+        else:
+            self.kill(name)
+            self.lifecycle.lose_guests(name)  # also of a nova-compute that was dead before
 
     def _started(self, host: Host, boots: int) -> None:
         if host.boots != boots:

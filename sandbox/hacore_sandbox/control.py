@@ -1,8 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """/control: hosts that die, injected faults, counters.  Needs no authentication.
 
-POST   /control/hosts/{name}/kill       {"guests_survive": true}
+POST   /control/hosts/{name}/kill       {"guests_survive": true}; the power stays on
 POST   /control/hosts/{name}/revive
+POST   /control/hosts/{name}/power      {"power": "off"}: it is lost, or somebody's finger
+GET    /control/bmcs          GET       /control/bmcs/{name}
+PUT    /control/bmcs/{name}             {"mode", "delay_s", "identity", "box"}; see bmc.py
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
 PUT    /control/servers/{id}            {"vm_state", "task_state", "locked", ...}
 POST   /control/servers/{id}/crash
@@ -20,6 +23,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from hacore_sandbox.bmc import Bmc
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.faults import BadFault
 from hacore_sandbox.identity import ACCOUNTS, id_of
@@ -59,6 +63,10 @@ class Control:
         return [
             ("/control/hosts/{name}/kill", "POST", self.kill),
             ("/control/hosts/{name}/revive", "POST", self.revive),
+            ("/control/hosts/{name}/power", "POST", self.power),
+            ("/control/bmcs", "GET", self.bmcs),
+            ("/control/bmcs/{name}", "GET", self.bmc),
+            ("/control/bmcs/{name}", "PUT", self.set_bmc),
             ("/control/servers", "POST", self.create),
             ("/control/servers/{id}", "PUT", self.set_states),
             ("/control/servers/{id}/crash", "POST", self.crash),
@@ -84,6 +92,24 @@ class Control:
     def revive(self, call: Call) -> Answer:
         self._cloud.revive(call.ids["name"])
         return Answer(status=204)
+
+    def power(self, call: Call) -> Answer:
+        power = _body(call, "power").get("power")
+        if power not in ("on", "off"):
+            raise Refused(400, "power must be on or off")
+        self._cloud.switch(call.ids["name"], power == "on")
+        return Answer(status=204)
+
+    def bmcs(self, call: Call) -> Answer:
+        del call
+        return Answer({"bmcs": [self._shown_bmc(bmc) for bmc in self._cloud.bmcs.all()]})
+
+    def bmc(self, call: Call) -> Answer:
+        return Answer(self._shown_bmc(self._cloud.bmcs.get(call.ids["name"])))
+
+    def set_bmc(self, call: Call) -> Answer:
+        values = _body(call, "mode", "delay_s", "identity", "box")
+        return Answer(self._shown_bmc(self._cloud.bmcs.change(call.ids["name"], values)))
 
     def create(self, call: Call) -> Answer:
         body = _body(
@@ -183,6 +209,7 @@ class Control:
             {
                 "name": host.name,
                 "alive": host.service.alive,
+                "power": "on" if host.powered else "off",
                 "state": "up" if state.is_up(host.service) else "down",
                 "status": "disabled" if host.service.disabled else "enabled",
                 "disabled_reason": host.service.disabled_reason,
@@ -216,6 +243,22 @@ class Control:
             if migration.migration_type == "evacuation"
         ]
         return Answer({"evacuations": rows})
+
+    def _shown_bmc(self, bmc: Bmc) -> Json:
+        timeline = self._cloud.state.timeline
+        orders = [
+            {"at": timeline.at(order.at).timestamp(), "user": order.user, "power": order.power}
+            for order in bmc.orders
+        ]
+        return {
+            "name": bmc.name,
+            "box": bmc.box,
+            "mode": bmc.mode,
+            "delay_s": bmc.delay_s,
+            "power": self._cloud.bmcs.power(bmc),
+            "identity": self._cloud.bmcs.identity(bmc),
+            "orders": orders,
+        }
 
     def _shown(self, server: Server) -> Json:
         return {

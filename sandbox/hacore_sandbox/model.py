@@ -73,6 +73,7 @@ class Host:
     number: int
     reserved: int = 0  #: servers, including those being moved here
     boots: int = 0  #: counts starts and stops; work begun before is lost
+    powered: bool = True  #: a host that crashed or is cut off has power still
 
 
 @dataclasses.dataclass

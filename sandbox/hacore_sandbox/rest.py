@@ -2,7 +2,7 @@
 """`Rest`: from a request to an answer, without sockets and without waiting.
 
 Routes, microversions, tokens, policy, injected faults, and how long a real Nova
-would have taken.  The control API is in control.py.
+would have taken.  The control API is in control.py, the BMCs are in bmc.py.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from hacore_sandbox.bmc import BmcDoor
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.control import Control, Counters
 from hacore_sandbox.faults import CallFault
@@ -82,6 +83,7 @@ class Rest:
             "identity": _compile(self._identity_routes()),
             "compute": _compile(self._compute_routes()),
             "control": _compile([Route(*route, ANYBODY) for route in self._control.routes()]),
+            "bmc": _compile([Route(*route, ANYBODY) for route in BmcDoor(cloud.bmcs).routes()]),
         }
 
     # -- the routes
@@ -166,8 +168,8 @@ class Rest:
             raw_body=body,
             base_url=f"http://{headers.get('host', 'sandbox')}",
         )
-        if service == "control":
-            return self._answer_control(route, call)
+        if service in ("control", "bmc"):
+            return self._answer_directly(route, call)
         response = self._with_faults(service, route, call)
         response.headers["Date"] = self._date()
         template = route.template if route else "(no route)"
@@ -235,14 +237,16 @@ class Rest:
             response.delay_s += self._stations[service].wait_s(self._cloud.now, work_s)
         return response
 
-    def _answer_control(self, route: Route | None, call: Call) -> Response:
+    def _answer_directly(self, route: Route | None, call: Call) -> Response:
         if route is None:
-            return Response(404, {}, {"error": "unknown control call; see control.py"})
+            return Response(404, {}, {"error": "unknown call; see control.py and bmc.py"})
         try:
             answer = route.handler(call)
         except Refused as exc:
             return Response(exc.status, {}, {"error": exc.message})
-        return Response(answer.status, answer.headers, answer.body)
+        return Response(
+            answer.status, answer.headers, answer.body, delay_s=answer.delay_s, drop=answer.drop
+        )
 
     def _answer_identity(self, route: Route | None, call: Call) -> tuple[Response, int]:
         if route is None:

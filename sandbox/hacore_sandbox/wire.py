@@ -54,6 +54,7 @@ class Answer:
     rows: int = 0
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     delay_s: float = 0.0  #: the wait for a nova-compute
+    drop: bool = False  #: no answer, as in `Response`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,9 +89,11 @@ def test_pictures_are_shown(pages: pathlib.Path) -> None:
 
 def test_manual_pages_name_the_verbs(manual: pathlib.Path) -> None:
     assert sorted(page.name for page in manual.glob("*.1")) == [
+        "fence_hacore_sandbox.1",
         "hacore-api.1",
         "hacore-engine.1",
         "hacore-manage.1",
+        "hacore-pacemaker-alert.1",
         "hacore-sandbox.1",
         "hacore-standalone.1",
         "hacore-status.1",

@@ -99,7 +99,7 @@ def commands() -> list[str]:
     return [line.partition(" = ")[0] for line in lines if line]
 
 
-@pytest.mark.parametrize("name", [*commands(), "hacore-sandbox"])
+@pytest.mark.parametrize("name", [*commands(), "hacore-sandbox", "fence_hacore_sandbox"])
 def test_every_command_is_there(installed: Installed, name: str) -> None:
     assert f"usage: {name}" in installed.run(name, "--help")
 

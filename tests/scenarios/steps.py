@@ -98,6 +98,11 @@ class Director:
         self._tell(f"{host} starts again")
         self._stage.control("POST", f"/hosts/{host}/revive")
 
+    def power(self, host: str, how: str) -> None:
+        self._tell(f"{host} {how}")
+        power = "off" if how == "loses its power" else "on"
+        self._stage.control("POST", f"/hosts/{host}/power", {"power": power})
+
     def crash(self, name: str) -> None:
         self._tell(f"the guest of {name} dies")
         self._stage.control("POST", f"/servers/{self._uuid(name)}/crash")
@@ -404,6 +409,7 @@ def _words(values: dict[str, Any]) -> str:
 _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"kill host (\S+)", Director.kill_host),
     (r"revive host (\S+)", Director.revive_host),
+    (r"(\S+) (loses its power|has power again)", Director.power),
     (r"crash (\S+)", Director.crash),
     (r"delete (\S+)", Director.delete),
     (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),

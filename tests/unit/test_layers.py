@@ -45,6 +45,7 @@ MAY_IMPORT["db"] |= {"hostnames", "processes"}
 MAY_IMPORT["api"] |= {"hostnames"}
 MAY_IMPORT["events"] |= {"resources"}
 MAY_IMPORT["cmd"] = set(MAY_IMPORT)
+MAY_IMPORT["pacemaker_alert"] = set()  # it is copied to hosts without hacore
 # All of it, its command too: the demo runs hacore-standalone as a process of its own.
 MAY_IMPORT[_SANDBOX] = {"clock"}
 
