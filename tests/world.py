@@ -166,8 +166,10 @@ class Looks:
         while self._runs():
             self._woken.clear()
             if self._queue.is_busy or self._may_be_held():
+                began = self._clock.monotonic()
                 self._watch.look()
-                self._clock.wait(never, self._look_s)
+                took_s = self._clock.monotonic() - began
+                self._clock.wait(never, max(self._look_s - took_s, self._look_s / 2))
             else:
                 self._clock.wait(self._woken, _IDLE_S)
 
@@ -279,10 +281,10 @@ class World:
             http=self.http_of(name),
         )
         watch = Watch(self.conf, self.db, nova, self.clock_of(name), name)
-        watch.looked = Review(self.conf, self.db, watch, self.wake).look
         context = EngineContext(
             self.conf, self.db, nova, self.clock_of(name), self.pool_of(name), watch
         )
+        watch.looked = Review(context, self.wake).look
         recoverer = Recoverer(context, Flows(self.conf), events.Events(self.told.append), self.wake)
 
         def submit(body: Any, *args: Any) -> None:

@@ -254,7 +254,9 @@ class Evacuation:
         remaining: frozenset[str] | None = None
         # while others are in flight, a list at every second poll serves the arrivals of both
         if unconfirmed or (self._arrived() and not self._under_way()):
-            remaining = self._remaining()
+            remaining = self._remaining() or None
+            if remaining is None:
+                self._look_at_each()
         # time in which Nova did not answer is not the instances' time
         now = self._clock.monotonic()
         outage_s = max(0.0, now - asked - self._context.conf.verify_interval)
@@ -284,6 +286,12 @@ class Evacuation:
             return uuids
         # a list without its filter?  One that shows the hosts is believed, or refused
         return frozenset(row.uuid for row in self._nova.instances_on(self._host))
+
+    def _look_at_each(self) -> None:
+        """Read those that Nova says are done: a list of none may be one without their cell."""
+        for flight in self._flights:
+            if flight.arrived and flight.decided is None:
+                flight.decided = self._evacuator.arrived(flight.move)
 
     def _under_way(self) -> bool:
         """Whether Nova has some that have not ended."""
