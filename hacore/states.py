@@ -131,7 +131,7 @@ class Rule(enum.StrEnum):
     PAUSE = "pause"  #: a person has paused recoveries
     BACKLOG = "backlog"  #: no engine had run, and nothing is known yet
     RESTARTS = "restarts"  #: one instance is restarted again and again
-    PROOF = "proof"  #: the host is heard after its evacuation had begun
+    PROOF = "proof"  #: nothing proves that the host is off, or it is heard after all
 
 
 class Hearing(enum.StrEnum):
@@ -151,9 +151,25 @@ class Gate(enum.StrEnum):
     """What is asked before a recovery goes on; see doc/safety.md."""
 
     LIVENESS = "liveness"  #: does Nova hear the host?
+    PROOF = "proof"  #: is it off?
     LIMITS = "limits"  #: is this what it seems?
     PAUSE = "pause"
     RESTARTS = "restarts"
+
+
+class ProofKind(enum.StrEnum):
+    """Whose word it is that a host is off."""
+
+    STEP = "step"  #: an operator's own fencing step, which has provided ``fenced``
+    OPERATOR = "operator"  #: a person's
+    PACEMAKER = "pacemaker"  #: the cluster's, which has fenced the host
+
+
+class PowerAction(enum.StrEnum):
+    """What Pacemaker has done to a host."""
+
+    OFF = "off"
+    REBOOT = "reboot"
 
 
 class Answer(enum.StrEnum):

@@ -21,9 +21,9 @@ def upgrade() -> None:
         {change}
 """
 _CHANGES = {
-    "0005_needs_0001": 'table.add_column(sa.Column("rack", sa.String(60)))',
-    "0006_needs_0005": 'table.drop_column("control_attributes")',
-    "0007_needs_0005": 'table.create_index("hosts_by_rack", ["rack"])',
+    "9005_needs_0001": 'table.add_column(sa.Column("rack", sa.String(60)))',
+    "9006_needs_9005": 'table.drop_column("control_attributes")',
+    "9007_needs_9005": 'table.create_index("hosts_by_rack", ["rack"])',
 }
 ADDED, REMOVED, ADDED_AFTERWARDS = _CHANGES
 

@@ -18,6 +18,7 @@ from oslo_log import log
 from hacore.conf import (
     api,
     default,
+    fencing,
     host_failure,
     instance_failure,
     mass_failure,
@@ -48,6 +49,7 @@ LIBRARIES = (
 _PLAIN = (
     default,
     api,
+    fencing,
     host_failure,
     instance_failure,
     mass_failure,

@@ -18,7 +18,8 @@ LOG = logging.getLogger(__name__)
 _NOT_BY_APPROVAL = {
     Rule.PAUSE: "it goes on when the pause ends ('hacore-manage resume')",
     Rule.BACKLOG: "it goes on by itself when an engine knows which hosts Nova hears",
-    Rule.PROOF: "Nova hears the host: switch the host off, and it goes on; or abandon it",
+    Rule.PROOF: "it goes on when the host is off: see to that, and run 'hacore-manage host "
+    "confirm-off'; or abandon it",
 }
 
 
@@ -98,11 +99,7 @@ def _refuse_more(missing: int, hosts: int | None, shown: int | None) -> None:
 
 def _refuse_heard(row: Notification, report: Report) -> None:
     """Raise Conflict where Nova hears the host by now, or nobody knows."""
-    if not report.current:
-        raise Conflict(
-            "No engine watches Nova at the moment, so whether the facts are still as shown is not "
-            "known; check 'hacore-manage service list', and approve when an engine runs."
-        )
+    watch.require_current(report)
     host = report.hosts.get(row.host.name)
     if host is not None and host.state == Hearing.HEARD:
         raise Conflict(

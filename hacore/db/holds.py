@@ -37,6 +37,7 @@ class Held:
     uuid: str
     type: NotificationType
     host: str
+    host_uuid: str
     segment_uuid: str
     payload: dict[str, Any]
     rule: Rule
@@ -201,6 +202,7 @@ _HELD_COLUMNS = (
         Notification.uuid,
         Notification.type,
         Host.name.label("host"),
+        Host.uuid.label("host_uuid"),
         Notification.segment_uuid,
         Notification.payload,
         Notification.held_rule,
@@ -222,6 +224,7 @@ def all_of(db: Database) -> list[Held]:
             uuid=row.uuid,
             type=NotificationType(row.type),
             host=row.host,
+            host_uuid=row.host_uuid,
             segment_uuid=row.segment_uuid,
             payload=row.payload,
             rule=Rule(row.held_rule),

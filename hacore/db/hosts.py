@@ -87,6 +87,16 @@ def registered(db: Database) -> list[Registered]:
 
 
 @retry
+def named(db: Database, name: str) -> str:
+    """Return the uuid of the registered host with this name.  Raises HostNotFound."""
+    with db.read() as session:
+        uuid = session.scalar(sa.select(Host.uuid).where(Host.name == name, Host.deleted == 0))
+    if uuid is None:
+        raise HostNotFound(f"No host named {name!r} is registered.")
+    return uuid
+
+
+@retry
 def refuse_in_use(db: Database, segment_uuid: str, host_uuid: str) -> Host:
     """Return the host if it can be changed now; to ask before something slow.
 

@@ -308,6 +308,31 @@ class Domain(Base):
     locks: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
+class Proof(Base):
+    """Somebody's word that a host is off, from ``created_at`` on; see `hacore.db.proofs`.
+
+    Only what voids it is written later.
+    """
+
+    __tablename__ = "proofs"
+    __table_args__ = _with(sa.Index(None, "host_uuid", "void_at"))
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    host_uuid: Mapped[str] = mapped_column(sa.String(36))
+    #: The recovery that it was made for; None: it was made before there was one.
+    notification_uuid: Mapped[str | None] = mapped_column(sa.String(36))
+    kind: Mapped[str] = mapped_column(sa.String(36))
+    #: Of Pacemaker's: off or reboot.
+    action: Mapped[str | None] = mapped_column(sa.String(36))
+    by: Mapped[str | None]
+    reason: Mapped[str | None] = mapped_column(_TEXT)
+    #: `updated_at` of its nova-compute, as Nova shows it while the host is off; None: no engine
+    #: has looked since.
+    beat: Mapped[str | None] = mapped_column(sa.String(64))
+    void_at: Mapped[datetime.datetime | None]
+    void_reason: Mapped[str | None] = mapped_column(_TEXT)
+
+
 class Service(Base):
     """A process of hacore that runs, or ended without saying so; see hacore.db.services.
 

@@ -7,7 +7,16 @@ import logging
 import sqlalchemy as sa
 
 from hacore.db.engine import Database, change, retry
-from hacore.db.models import Base, HistoryEntry, Host, Move, Notification, Segment, Service
+from hacore.db.models import (
+    Base,
+    HistoryEntry,
+    Host,
+    Move,
+    Notification,
+    Proof,
+    Segment,
+    Service,
+)
 from hacore.states import ENDED
 
 LOG = logging.getLogger(__name__)
@@ -22,7 +31,8 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
     """Remove what ended or was deleted more than `before_days` ago; return rows by table.
 
     Notifications go with their moves and history; segments and hosts only if they are
-    soft-deleted and no notification refers to them; processes by their last heartbeat.
+    soft-deleted and no notification refers to them; processes by their last heartbeat; proofs
+    by their age, with their recovery.
 
     In batches, each in its own transaction: a purge that was interrupted has removed whole
     notifications, and the next one continues.
@@ -58,6 +68,7 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
         (Host, host),
         (Segment, segment),
         (Service, Service.alive_until < limit),
+        (Proof, _is_old_proof(limit, old, dry_run=dry_run)),
     ]
     if dry_run:
         return _count(db, old, others)
@@ -70,6 +81,20 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
             counts[model.__tablename__] += count
     LOG.info("Purged rows older than %d days: %s", before_days, counts)
     return counts
+
+
+def _is_old_proof(
+    limit: datetime.datetime, old: sa.ColumnElement[bool], *, dry_run: bool
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a proof is old and its recovery gone, if it had one."""
+    left = sa.select(Notification.uuid)
+    return sa.and_(
+        Proof.created_at < limit,
+        sa.or_(
+            Proof.notification_uuid.is_(None),
+            Proof.notification_uuid.not_in(left.where(~old) if dry_run else left),
+        ),
+    )
 
 
 def _tables(others: list[tuple[type[Base], sa.ColumnElement[bool]]]) -> list[str]:

@@ -16,6 +16,7 @@ from sqlalchemy import orm
 
 from hacore.db.engine import Database, change, retry
 from hacore.db.models import HostState, Watch
+from hacore.errors import Conflict
 
 #: Looks after which what is written counts for nothing any more; and the least seconds: an engine
 #: that is busy for a moment is there, and asks for itself before each call.
@@ -171,6 +172,15 @@ def read(session: orm.Session, now: datetime.datetime) -> Report:
         return Report(False, None, None, None, None, hosts)
     age_s = (now - row.looked_at).total_seconds()
     return Report(is_current(row, now), age_s, row.interval_s, row.illness, row.ill_since, hosts)
+
+
+def require_current(report: Report) -> None:
+    """Raise Conflict where no engine looks: then nothing may be decided by what is written."""
+    if not report.current:
+        raise Conflict(
+            "No engine watches Nova at the moment, so whether the facts are still as shown is not "
+            "known; check 'hacore-manage service list', and try again when an engine runs."
+        )
 
 
 def is_current(row: Watch | None, now: datetime.datetime) -> bool:

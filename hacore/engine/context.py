@@ -17,6 +17,7 @@ from hacore.engine.gates import Gates
 from hacore.engine.lease import Lease
 from hacore.engine.listing_cache import ListingCache
 from hacore.engine.log_context import Pool, TracedPool
+from hacore.engine.proofs import Proofs
 from hacore.engine.watch import Watch
 from hacore.engine.window import Window
 from hacore.errors import TransientNovaError
@@ -34,6 +35,7 @@ class EngineContext:
     :ivar listings: what hosts were last seen to have.
     :ivar watch: which hosts Nova hears.
     :ivar census: how many of them are missing.
+    :ivar proofs: which of them are proved off.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class EngineContext:
         self.listings = ListingCache(clock, conf.verify_interval)
         self.watch = watch
         self.census = CensusTaker(db, clock, watch)
+        self.proofs = Proofs(db, clock, watch, conf.fencing.proof_lifetime)
 
 
 class RecoveryContext:
@@ -70,7 +73,7 @@ class RecoveryContext:
         self.claim = claim
         self.conf = engine.conf
         self.db = engine.db
-        self.nova = engine.nova.bound(lease, claim.request_id)
+        self.nova = engine.nova.bound(lease, claim.request_id, lambda: self.gates.before_call())
         self.clock = engine.clock
         self.guard = lease
         self.engine = engine

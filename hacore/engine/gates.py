@@ -8,17 +8,20 @@ RecoveryHeld.
 import logging
 from typing import TYPE_CHECKING, Any
 
-from hacore.db import gates, holds, mass_failure, moves, pauses, restarts
+from hacore.db import gates, holds, mass_failure, moves, pauses, proofs, restarts
 from hacore.db.mass_failure import Limits
-from hacore.errors import DatabaseBusy, HostHeard, RecoveryError
+from hacore.db.proofs import Given
+from hacore.errors import DatabaseBusy, DatabaseUnavailable, HostHeard, RecoveryError
 from hacore.nova.heartbeats import Pulse
-from hacore.states import Answer, Gate, Hearing, Rule
+from hacore.states import Answer, Gate, Hearing, NotificationType, ProofKind, Rule
 
 if TYPE_CHECKING:  # it makes one
     from hacore.engine.context import RecoveryContext
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds from when evacuations may begin to the first call; a later one is asked for again.
+_FIRST_CALL_S = 5.0
 #: Seconds to wait before the first, second, ... restart of an instance within restart_window.
 _PAUSES_S = (0.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -35,16 +38,15 @@ class RecoveryHeld(RecoveryError):
 
 
 class Gates:
-    """The gates of one claim.
-
-    :ivar fenced: a step of this claim has proved that the host is off.
-    """
+    """The gates of one claim."""
 
     def __init__(self, context: "RecoveryContext") -> None:
         self._context = context
         self._watch = context.engine.watch
         self._claim = context.claim
-        self.fenced = False
+        #: When evacuations were let begin, by the monotonic clock, and whether one has.
+        self._begun_at: float | None = None
+        self._called = False
         self._passed = False  #: Nova has not heard the host
 
     # --------------------------------------------------------------- host
@@ -52,8 +54,12 @@ class Gates:
     def before_all(self) -> None:
         """Ask before anything is written for a failed host."""
         self.pause()
+        proof = self.proof()
+        if proof is None or proof.kind is not ProofKind.OPERATOR:  # whose word stands for silence
+            self._nova()
+        if proof is not None:
+            return
         self._backlog()
-        self._nova()
         pulse = self._watch.pulse(self._claim.host_name)
         if pulse is None or pulse.hearing is not Hearing.HEARD:  # else it will not be evacuated
             self._limits(begins=False)
@@ -61,9 +67,25 @@ class Gates:
     def before_evacuating(self) -> None:
         """Ask before the first instance of the host is touched."""
         self.pause()
-        if self.fenced:
+        if self.proof() is None:
+            if self._needs_proof():
+                raise self._unproved()
+            self._limits(begins=True)
+        self._begun_at = self._context.clock.monotonic()
+
+    def before_call(self) -> None:
+        """Ask before an evacuate call is sent, whoever makes it: a step may be anybody's."""
+        if self._claim.type != NotificationType.COMPUTE_HOST:
             return
-        self._limits(begins=True)
+        if not self._called and self._is_stale():
+            self.before_evacuating()
+        self.before_move()
+        self._called = True
+
+    def _is_stale(self) -> bool:
+        """Whether it was long ago that evacuations were let begin, or they were not."""
+        begun_at = self._begun_at
+        return begun_at is None or self._context.clock.monotonic() - begun_at > _FIRST_CALL_S
 
     def before_move(self) -> None:
         """Ask before an instance is touched, and before each evacuate call is sent.
@@ -71,31 +93,41 @@ class Gates:
         Once Nova has not heard the host, only that it hears it again holds the recovery.
         """
         self.pause()
-        if self.fenced:
-            return
         host = self._claim.host_name
         timeout_s = self._context.conf.wait_period_after_service_update
         self._context.poll(lambda: self._is_known(host) or None, timeout_s)
         pulse = self._watch.pulse(host)
-        if pulse is not None and pulse.hearing is Hearing.HEARD:
-            raise self._heard_again(pulse)
-        suspect = pulse is not None and pulse.hearing is Hearing.SUSPECT and self._passed
-        if not (suspect and self._watch.fresh()) and not self._is_silent(pulse):
-            raise self._held(
-                Gate.LIVENESS,
-                Rule.NOVA,
-                f"whether Nova hears {host} is not known at the moment; goes on when it is, or "
-                "when an operator approves it.",
-                _facts(pulse),
-            )
+        if (not self._stays_silent(pulse) or self._needs_proof()) and self.proof() is None:
+            raise self._not_to_be_moved(pulse)
         self._passed = True
 
     def _is_known(self, host: str) -> bool:
         """Whether enough was seen of the host to decide; an operator may have to do without."""
         pulse = self._watch.pulse(host)
         if pulse is not None and pulse.hearing is Hearing.UNKNOWN:
-            return False
-        return self._watch.fresh() or self._approved(Rule.NOVA)
+            return self.proof() is not None
+        seen = pulse is None or not pulse.moved_unseen
+        return (seen and self._watch.fresh()) or self._approved(Rule.NOVA)
+
+    def _stays_silent(self, pulse: Pulse | None) -> bool:
+        """Whether Nova does not hear the host; one that was silent need not be so again."""
+        if self._is_silent(pulse):
+            return True
+        suspect = pulse is not None and pulse.hearing is Hearing.SUSPECT and not pulse.moved_unseen
+        return suspect and self._passed and self._watch.fresh()
+
+    def _not_to_be_moved(self, pulse: Pulse | None) -> RecoveryHeld:
+        if pulse is not None and pulse.hearing is Hearing.HEARD:
+            return self._heard_again(pulse)
+        if self._needs_proof():
+            return self._unproved()
+        return self._held(
+            Gate.LIVENESS,
+            Rule.NOVA,
+            f"whether Nova hears {self._claim.host_name} is not known at the moment; goes on when "
+            "it is, or when an operator approves it.",
+            _facts(pulse),
+        )
 
     def _heard_again(self, pulse: Pulse) -> RecoveryHeld:
         holds.lapse(self._context.db, self._claim)
@@ -108,9 +140,44 @@ class Gates:
             _facts(pulse),
         )
 
+    # -------------------------------------------------------------- proof
+
+    def proof(self) -> Given | None:
+        """Return a proof that the host is off; None: there is none that stands."""
+        return self._context.engine.proofs.of(self._claim.host_uuid, self._claim.uuid)
+
+    def proof_as_known(self) -> Given | None:
+        """Return the same while something is waited for, which goes on without the database."""
+        try:
+            return self.proof()
+        except DatabaseUnavailable:  # asked again a moment later
+            return None
+
+    def proved_by_step(self) -> None:
+        """Note that a step of this recovery has proved that the host is off."""
+        if self.proof() is None:
+            pulse = self._watch.pulse(self._claim.host_name)
+            proofs.of_step(self._context.db, self._claim, pulse.beat if pulse else None)
+
+    def _needs_proof(self) -> bool:
+        return needs_proof(self._context.conf)
+
+    def _unproved(self) -> RecoveryHeld:
+        host = self._claim.host_name
+        return self._held(
+            Gate.PROOF,
+            Rule.PROOF,
+            f"nothing proves that {host} is off ([fencing] require_proof is always); goes on when "
+            "it is proved: see to it that it is off, then run 'hacore-manage host confirm-off "
+            f"{host}'.",
+            _facts(self._watch.pulse(host)),
+        )
+
+    # ----------------------------------------------------------- liveness
+
     def is_silent(self, host: str) -> bool:
-        """Whether Nova does not hear the host, or an operator has said so."""
-        return self.fenced or self._is_silent(self._watch.pulse(host))
+        """Whether Nova does not hear the host, or it is proved off, or an operator says so."""
+        return self._is_silent(self._watch.pulse(host)) or self.proof_as_known() is not None
 
     def _is_silent(self, pulse: Pulse | None) -> bool:
         if pulse is None:
@@ -124,12 +191,12 @@ class Gates:
     def passed_liveness(self, host: str) -> None:
         """Record that Nova does not hear the host."""
         self._passed = True
-        if self.fenced:
-            text, facts = f"A step has proved that {host} is off.", {"fenced": True}
+        pulse, proof = self._watch.pulse(host), self.proof()
+        if proof is None:
+            gate, text = Gate.LIVENESS, f"Nova has not heard {host} for {_age(pulse)}."
         else:
-            pulse = self._watch.pulse(host)
-            text, facts = f"Nova has not heard {host} for {_age(pulse)}.", _facts(pulse)
-        gates.record(self._context.db, self._claim, Gate.LIVENESS, Answer.GO, facts, text)
+            gate, text = Gate.PROOF, proof.sentence
+        gates.record(self._context.db, self._claim, gate, Answer.GO, _facts(pulse), text)
 
     def not_silent(self, host: str, waited_s: float) -> Exception:
         """Return what ends a claim whose host has not become silent.
@@ -240,6 +307,11 @@ class Gates:
 
     def _held(self, gate: Gate, rule: Rule, message: str, facts: dict[str, Any]) -> RecoveryHeld:
         return RecoveryHeld(gate, rule, message, facts)
+
+
+def needs_proof(conf: Any) -> bool:
+    """Whether a host must be proved off before it is evacuated."""
+    return bool(conf.fencing.require_proof == "always")
 
 
 def limits_of(conf: Any) -> Limits:

@@ -164,18 +164,16 @@ class InstanceEvacuator:
     def _about_to_call(self, move: Move, *, resets: bool = False) -> None:
         moves.about_to_call(self._context.db, self._context.claim, move, resets=resets)
 
-    def _about_to_move(self, move: Move, *, resets: bool = False) -> None:
+    def _about_to_reset(self, move: Move) -> None:
         self._context.gates.before_move()  # a call may be retried for minutes
-        self._about_to_call(move, resets=resets)
+        self._about_to_call(move, resets=True)
 
     def _about_to_stop(self, move: Move) -> None:
         moves.about_to_stop(self._context.db, self._context.claim, move)
 
     def _reset(self, move: Move) -> None:
         self._nova.reset_state(
-            move.instance_uuid,
-            VmState.ERROR,
-            lambda: self._about_to_move(move, resets=True),
+            move.instance_uuid, VmState.ERROR, lambda: self._about_to_reset(move)
         )
 
     def _elsewhere(self, move: Move) -> Verdict:
@@ -198,7 +196,7 @@ class InstanceEvacuator:
             self._call(move)
 
     def _call(self, move: Move) -> None:
-        self._nova.evacuate(move.instance_uuid, self._target, lambda: self._about_to_move(move))
+        self._nova.evacuate(move.instance_uuid, self._target, lambda: self._about_to_call(move))
 
     def _recorded(self, move: Move) -> bool:
         return any(

@@ -8,15 +8,12 @@ nothing writes nothing.
 import logging
 from collections.abc import Callable
 
-from oslo_config import cfg
-
 from hacore.db import census, holds, mass_failure, pauses, restarts
 from hacore.db.census import Census
-from hacore.db.engine import Database
 from hacore.db.holds import Held
 from hacore.engine.census import seen_by
-from hacore.engine.gates import limits_of
-from hacore.engine.watch import Watch
+from hacore.engine.context import EngineContext
+from hacore.engine.gates import limits_of, needs_proof
 from hacore.errors import DatabaseUnavailable
 from hacore.nova.heartbeats import Pulse
 from hacore.states import Hearing, Rule
@@ -32,10 +29,9 @@ class Review:
     :param lifted: called when something has become due.
     """
 
-    def __init__(
-        self, conf: cfg.ConfigOpts, db: Database, watch: Watch, lifted: Callable[[], None]
-    ) -> None:
-        self._conf, self._db, self._watch = conf, db, watch
+    def __init__(self, engine: EngineContext, lifted: Callable[[], None]) -> None:
+        self._conf, self._db = engine.conf, engine.db
+        self._watch, self._proofs = engine.watch, engine.proofs
         self._lifted = lifted
         #: How many hosts are missing, at this look.
         self._census: Census | None = None
@@ -73,6 +69,8 @@ class Review:
                 return self._restarts(held)
             case Rule.BACKLOG:
                 return "it is known which hosts Nova hears." if self._watch.known() else None
+        if self._proofs.of(held.host_uuid, held.uuid) is not None:
+            return f"it is proved that {held.host} is off."
         pulse = self._watch.pulse(held.host)
         if pulse is None or not self._watch.fresh() or not self._watch.known():
             return None
@@ -82,7 +80,8 @@ class Review:
         """The same for what waits for the heartbeat of its host."""
         silent = pulse.hearing is Hearing.SILENT
         if held.rule is Rule.PROOF:
-            return f"Nova does not hear {held.host} any more." if silent else None
+            enough = silent and not needs_proof(self._conf)
+            return f"Nova does not hear {held.host} any more." if enough else None
         well = self._watch.illness() is None and not self._watch.settling_s()
         if well and pulse.hearing is Hearing.HEARD:
             return f"Nova hears {held.host}."  # and nothing is evacuated

@@ -60,9 +60,10 @@ class Engine:
         self._stopped = threading.Event()
         nova = Nova(conf, clock=self._clock)
         self._watch = Watch(conf, self._db, nova, self._clock, owner)
-        self._watch.looked = Review(conf, self._db, self._watch, self._waker.wake).look
+        context = EngineContext(conf, self._db, nova, self._clock, self._calls, self._watch)
+        self._watch.looked = Review(context, self._waker.wake).look
         recoverer = Recoverer(
-            EngineContext(conf, self._db, nova, self._clock, self._calls, self._watch),
+            context,
             Flows(conf),
             self._events,
             self._waker.wake,  # the other engines: this one claims no more

@@ -77,6 +77,11 @@ class Watch:
         with self._lock:
             return self._hearts.pulse(host, self._clock.monotonic())
 
+    def heard_since(self, host: str, moment: float) -> bool:
+        """Whether Nova has heard a host since `moment` of the monotonic clock."""
+        with self._lock:
+            return self._hearts.heard_since(host, moment)
+
     def pulses(self) -> list[Pulse]:
         """Return what is known of all hosts."""
         with self._lock:

@@ -115,6 +115,6 @@ NEW: dict[str, str] = {
     ),
     "silence": (
         "a host is evacuated when Nova shows it as down and it has sent no heartbeat for 3.2 "
-        "report intervals (32 s by default), unless a step has fenced it; always on"
+        "report intervals (32 s by default), unless it is proved off; always on"
     ),
 }

@@ -86,16 +86,23 @@ class Nova:
         self._session = session or make_session(conf, clock, http)
         self._connection = Connection(conf, self._session)
         self._request_id: str | None = None
+        self._may_move: Callable[[], None] = lambda: None
         self._made: Any = None
 
-    def bound(self, guard: Guard, request_id: str | None) -> "Nova":
+    def bound(
+        self, guard: Guard, request_id: str | None, may_move: Callable[[], None] = lambda: None
+    ) -> "Nova":
         """Return this Nova for one recovery.
 
         `guard` is checked before every request; Nova logs `request_id` as the
         global request id.  Session, connections and microversion are shared.
+
+        :param may_move: called before each evacuate call that is sent, whoever makes it; raises
+            where it is not safe.
         """
         twin = copy.copy(self)
         twin._retrier = self._retrier.guarded_by(guard)  # noqa: SLF001
+        twin._may_move = may_move  # noqa: SLF001
         twin._request_id, twin._made = request_id, None  # noqa: SLF001
         return twin
 
@@ -353,8 +360,13 @@ class Nova:
         :param about_to_call: called before each time that the call is sent.
         """
         body = {"evacuate": {} if host is None else {"host": host}}
+
+        def about_to_move() -> None:
+            self._may_move()  # each time: a call may be retried for minutes
+            about_to_call()
+
         self._retrier.call(
-            lambda: self._act_once(uuid, body, about_to_call),
+            lambda: self._act_once(uuid, body, about_to_move),
             f"evacuate instance {uuid}",
             repeatable=False,
             instance=uuid,

@@ -37,6 +37,9 @@ _DEFAULT_INTERVAL_S, _LEAST_INTERVAL_S = 10.0, 1.0
 _HURRY_S = 2.0
 #: How many steps of a host are enough to learn from, and after how many the older count for less.
 _LEAST_STEPS, _MOST_STEPS = 2, 20
+#: How many moves of a host are remembered: of more than two within half an interval, all but one
+#: are old heartbeats that a broker has kept.
+_MOVES = 8
 _COMPUTE = "nova-compute"
 
 
@@ -70,6 +73,8 @@ class Pulse:
     :ivar since_s: for how long it has been silent; None: it is not.
     :ivar down: Nova shows it as down, or it is forced down.
     :ivar beat: its ``updated_at`` as Nova shows it.
+    :ivar moved_unseen: it has moved while nobody looked or its cell did not answer, and nothing was
+        seen since: a heartbeat may be hidden behind somebody's PUT.
     """
 
     host: str
@@ -79,6 +84,7 @@ class Pulse:
     age_s: float | None
     since_s: float | None
     beat: str | None
+    moved_unseen: bool
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,12 +94,17 @@ class _Track:
     row: Beat
     seen_at: float  #: from when its age counts
     moved: bool = False  #: seen to move since its age counts
+    moved_unseen: bool = False  #: while nobody looked, or could; nothing was seen since
+    shown: str | None = None  #: the last ``updated_at`` before its cell did not answer
     step_from: float | None = None  #: the move that the next step is measured from
     step_s: float | None = None  #: the last one
     steps: int = 0  #: from one move to the next, and the seconds of all of them
     steps_s: float = 0.0
     silent_at: float | None = None
     returning_at: float | None = None  #: the first move of a silent host
+    moves: collections.deque[float] = dataclasses.field(
+        default_factory=lambda: collections.deque(maxlen=_MOVES)
+    )  #: the last looks that saw it move
 
     def begin_again(self, now: float) -> None:
         """Let its age count from now on; that is not to say that it is heard."""
@@ -185,6 +196,14 @@ class Heartbeats:
         track = self._tracks.get((_COMPUTE, host))
         return None if track is None else self._pulse(track, now)
 
+    def heard_since(self, host: str, moment: float) -> bool:
+        """Return whether Nova has heard a host since: two moves at least half an interval apart."""
+        track = self._tracks.get((_COMPUTE, host))
+        if track is None:
+            return False
+        moves = [at for at in track.moves if at > moment]
+        return len(moves) > 1 and moves[-1] - moves[0] >= self.interval_s / 2
+
     def pulses(self, now: float) -> list[Pulse]:
         """Return what is known of all hosts, by name."""
         pulses = (self._pulse(track, now) for track in self._computes())
@@ -203,7 +222,16 @@ class Heartbeats:
         age_s = now - track.seen_at if track.moved or self.known(now) else None
         down = row.known and (row.forced_down or not row.up)
         hearing = self._hearing(track, now)
-        return Pulse(row.host, row.zone, down, hearing, age_s, since_s, row.updated_at)
+        return Pulse(
+            row.host,
+            row.zone,
+            down,
+            hearing,
+            age_s,
+            since_s,
+            row.updated_at,
+            track.moved_unseen,
+        )
 
     def _hearing(self, track: _Track, now: float) -> Hearing:
         if not track.row.known or track.row.host in self._doubled:
@@ -250,23 +278,30 @@ class Heartbeats:
         self._doubled = frozenset(host for (_, host), same in listed.items() if len(same) > 1)
         for key in self._tracks.keys() - listed.keys():
             del self._tracks[key]
-        if gap:
-            self._forget_silence(listed)
+        unseen = self._forget_silence(listed) if gap else []
         moved = [key for key, same in listed.items() if self._record(key, same[0], now)]
         if gap:  # when they moved is not known
             for track in self._tracks.values():
                 if track.silent_at is None:
                     track.begin_again(now)
+            for track in unseen:
+                track.moved_unseen = True
         self._looked_at = now
         self._learn()
         self._judge(any(binary == _COMPUTE for binary, _ in moved), now)
 
-    def _forget_silence(self, listed: dict[tuple[str, str], list[Beat]]) -> None:
-        """Take nobody for silent who has moved unseen: whether that was one heartbeat or many."""
+    def _forget_silence(self, listed: dict[tuple[str, str], list[Beat]]) -> list[_Track]:
+        """Take nobody for silent who has moved unseen; return them.
+
+        Whether that was one heartbeat or many is not known.
+        """
+        unseen = []
         for key, track in self._tracks.items():
             track.step_from = None
             if listed[key][0].updated_at != track.row.updated_at:
                 track.silent_at = track.returning_at = None
+                unseen.append(track)
+        return unseen
 
     def _record(self, key: tuple[str, str], row: Beat, now: float) -> bool:
         """Compare a row with what was seen before; return whether its host is heard in it."""
@@ -275,9 +310,14 @@ class Heartbeats:
             self._tracks[key] = _Track(row, now)
             return False
         before, track.row = track.row, row
+        if before.known:
+            track.shown = before.updated_at
         if not row.known or not before.known:
             track.begin_again(now)  # its cell does not answer: no age counts
             track.step_from = None
+            if row.known and row.updated_at != track.shown:
+                track.silent_at = track.returning_at = None
+                track.moved_unseen = True
             return False
         if row.updated_at == before.updated_at:
             return False
@@ -285,7 +325,8 @@ class Heartbeats:
             track.step_from = None  # somebody's PUT has moved it
             return False
         track.step(now)
-        track.moved = True
+        track.moves.append(now)
+        track.moved, track.moved_unseen = True, False
         if track.silent_at is None:
             track.seen_at = now
         else:
@@ -339,6 +380,7 @@ class Heartbeats:
             for track in known:
                 if track.silent_at is None and now - track.seen_at >= silent_s:
                     track.silent_at, track.returning_at = now, None
+                    track.moved_unseen = False
 
     def _last_move(self, track: _Track) -> float:
         return max(track.seen_at, track.step_from or -math.inf, track.returning_at or -math.inf)

@@ -38,6 +38,8 @@ class DisableComputeServiceTask(ComputeServiceTask):
 
         :param fenced: True where an earlier step has proved that the host is off.
         """
+        if fenced:
+            self.context.gates.proved_by_step()
         service = self.compute_service(host_name)
         options = self.context.conf.host_failure
         if service.enabled:
@@ -48,19 +50,21 @@ class DisableComputeServiceTask(ComputeServiceTask):
         else:
             done = f"nova-compute on {host_name} is already disabled"
         self.update_details(f"{done}; waiting until Nova reports it as down.", 0.3)
-        forced = options.force_down == "always" or (
-            options.force_down == "after_fencing" and fenced
-        )
-        self.context.gates.fenced = self.context.gates.fenced or fenced
-        self._wait_until_down(service, forced=forced)
+        self._wait_until_down(service)
         self.context.gates.passed_liveness(host_name)
         self.update_details(f"Nova reports nova-compute on {host_name} as down.", 1.0)
 
-    def _wait_until_down(self, service: Service, *, forced: bool) -> None:
-        """Wait until Nova shows the host as down and does not hear it.
+    def _forces_down(self) -> bool:
+        """Whether to force the host down once Nova does not hear it, or it is proved off."""
+        match self.context.conf.host_failure.force_down:
+            case "always":
+                return True
+            case "after_fencing":
+                return self.context.gates.proof_as_known() is not None
+        return False
 
-        :param forced: force it down once Nova does not hear it: a host that lives is left alone.
-        """
+    def _wait_until_down(self, service: Service) -> None:
+        """Wait until Nova shows the host as down and does not hear it."""
         host, gates = service.host, self.context.gates
         timeout_s = self.context.conf.wait_period_after_service_update
 
@@ -68,7 +72,7 @@ class DisableComputeServiceTask(ComputeServiceTask):
             if not gates.is_silent(host):
                 return None
             now = self.compute_service(host)
-            if forced and not now.forced_down:
+            if not now.forced_down and self._forces_down():
                 self.novaclient.force_down(now)
                 self.update_details(f"Forced down nova-compute on {host}.", 0.6)
                 now = self.compute_service(host)

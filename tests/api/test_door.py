@@ -82,6 +82,8 @@ MATRIX = {
     "PUT /operator/v1/safety/pause": admins(200),
     "DELETE /operator/v1/safety/pause": admins(200),
     "GET /operator/v1/explain/{notification_id}": READERS,
+    "GET /operator/v1/hosts/{host_id}/proofs": READERS,
+    "POST /operator/v1/hosts/{host_id}/proofs": APPROVERS,
 }
 _RECOVERY = "POST /operator/v1/recoveries/{notification_id}"
 BODIES: dict[str, Any] = {
@@ -105,6 +107,12 @@ BODIES: dict[str, Any] = {
     f"{_RECOVERY}/abandon": {"reason": "x"},
     f"{_RECOVERY}/approve": {"rule": "majority", "reason": "x"},
     "PUT /operator/v1/safety/pause": {"scope": "all", "reason": "x"},
+    "POST /operator/v1/hosts/{host_id}/proofs": {
+        "kind": "pacemaker",
+        "action": "off",
+        "host": "compute1",
+        "reason": "x",
+    },
 }
 #: What a route needs beside its path.
 QUERIES = {"DELETE /operator/v1/safety/pause": "?scope=all"}

@@ -168,15 +168,16 @@ def test_who_is_an_administrator(
 
 
 READS = [route.rule for route in OPERATOR_ROUTES if route.method == "GET"]
-APPROVE = "hacore:operator:recoveries:approve"
-WRITES = [route.rule for route in OPERATOR_ROUTES if route.rule not in {*READS, APPROVE}]
+#: Who may do this may have living hosts evacuated: no user of a service.
+APPROVE = ("hacore:operator:recoveries:approve", "hacore:operator:proofs:create")
+WRITES = [route.rule for route in OPERATOR_ROUTES if route.rule not in {*READS, *APPROVE}]
 
 
 @pytest.mark.parametrize(
     ("roles", "scope", "may"),
     [
-        ("admin,member,reader", None, {*READS, *WRITES, APPROVE}),
-        ("admin,member,reader", "all", {*READS, *WRITES, APPROVE}),
+        ("admin,member,reader", None, {*READS, *WRITES, *APPROVE}),
+        ("admin,member,reader", "all", {*READS, *WRITES, *APPROVE}),
         ("admin,service", None, {*READS, *WRITES}),
         ("reader", "all", {*READS}),
         ("member,reader", "all", {*READS}),

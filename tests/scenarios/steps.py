@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hacore.api import recovery_details
-from hacore.db import approvals, hosts, interventions, notifications, pauses, segments
+from hacore.db import approvals, hosts, interventions, notifications, pauses, proofs, segments
 from hacore.errors import HacoreError
-from hacore.states import NotificationType, Rule
+from hacore.states import NotificationType, PowerAction, Rule
 from tests.scenarios.moments import Step
 from tests.scenarios.stage import Stage
 
@@ -322,6 +322,27 @@ class Director:
         what = f"an operator approves {name}"
         self._ask(approved, what)
 
+    def confirm_off(self, host: str) -> None:
+        def confirmed() -> None:
+            uuid = self._stage.hosts[host].uuid
+            proofs.confirm_off(self._stage.db, uuid, host, "an operator", "its fuse is out")
+            self._stage.log.line(f"{what}: done")
+            self._stage.wake()
+
+        what = f"an operator confirms that {host} is off"
+        self._ask(confirmed, what)
+
+    def fenced_by_pacemaker(self, done: str, host: str) -> None:
+        def posted() -> None:
+            action = PowerAction.REBOOT if done == "rebooted" else PowerAction.OFF
+            uuid = self._stage.hosts[host].uuid
+            proofs.of_pacemaker(self._stage.db, uuid, host, action, "cluster", "by node2")
+            self._stage.log.line(f"{what}: done")
+            self._stage.wake()
+
+        what = f"Pacemaker says that it has {done} {host}"
+        self._ask(posted, what)
+
     def abandon(self, name: str) -> None:
         def abandoned() -> None:
             uuid = self.notifications[name]
@@ -417,6 +438,8 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"(\S+) is confirmed gone", Director.confirm_gone),
     (r"(\S+) is retried by an operator", Director.retry),
     (r"(\S+) is approved(?: \((\w+)\))?(?: for (\d+) hosts)?", Director.approve),
+    (r"(\S+) is confirmed off", Director.confirm_off),
+    (r"Pacemaker has (switched off|rebooted) (\S+)", Director.fenced_by_pacemaker),
     (r"(\S+) is abandoned", Director.abandon),
     (r"(?:all|(segment\w+)) (?:is|are) paused(?: for ([\d.]+) s)?", Director.pause),
     (r"(?:all|(segment\w+)) (?:is|are) resumed", Director.resume),

@@ -76,6 +76,8 @@ class CallChecks:
         self._records = 0
         #: The limit of [mass_failure] max_share.
         self.max_share = 0
+        #: Every host must be proved off.
+        self.needs_proof = False
         #: Notifications of which a first evacuation has been seen.
         self._passed: set[str] = set()
         #: The evacuate calls that were sent, by instance.
@@ -136,6 +138,7 @@ class CallChecks:
             if action == "evacuate":
                 self._flies(sent)
                 self._silent(row)
+                self._proved(row)
                 self._few_enough(row)
         return sent
 
@@ -149,11 +152,22 @@ class CallChecks:
         if service.alive and now - service.reports_from < _HEARD_S:
             return  # it has just returned: one heartbeat may be an old one
         age_s = now - self._cloud.state.last_report(service)
-        if age_s < _SILENT_S:
+        if age_s < _SILENT_S and not self._has_proof(row):
             self.broken(
                 f"an evacuation from {host}, whose last heartbeat was {age_s:.1f} s ago, for "
                 f"{row['uuid']}"
             )
+
+    def _proved(self, row: dict[str, Any]) -> None:
+        """No evacuate call without a valid proof where one is required."""
+        if self.needs_proof and not self._has_proof(row):
+            self.broken(f"an evacuation from {self._host_of(row)}, which nothing has proved off")
+
+    def _has_proof(self, row: dict[str, Any]) -> bool:
+        return any(
+            proof["host_uuid"] == row["source_host_uuid"] and proof["void_at"] is None
+            for proof in self.rows["proofs"].values()
+        )
 
     def _few_enough(self, row: dict[str, Any]) -> None:
         """No evacuation begins above the limit without an operator's word."""
@@ -176,7 +190,7 @@ class CallChecks:
         ]
         if len(missing) < 3 or len(missing) * 100 <= self.max_share * len(names):
             return
-        if "majority" not in json.loads(row["approvals"] or "{}"):
+        if "majority" not in json.loads(row["approvals"] or "{}") and not self._has_proof(row):
             self.broken(
                 f"an evacuation for {row['uuid']} begins, and {len(missing)} of {len(names)} hosts "
                 "of its segment are missing"
@@ -247,6 +261,8 @@ class CallChecks:
             return
         looked_at = self._looked_at.get(actor, 0.0)
         mine = (row["uuid"], instance) in self.acted_for
+        # an engine that died may have sent the stop, as far as the next one can know
+        mine = mine or (action == "os-start" and row["attempt"] > 1)
         if action in ("os-stop", "os-start"):  # what was begun is completed, wherever it is then
             self.acted_for.add((row["uuid"], instance))
         if server.host != self._host_of(row):

@@ -48,7 +48,7 @@ class Checks(CallChecks):
                 self._notification(actor, old, new)
             elif table == "hosts":
                 self._host(actor, old, new)
-            else:
+            elif table != "proofs":
                 self._of_recovery(actor, new, was_live)
             if table == "vmoves":
                 self._move(old, new)

@@ -114,7 +114,8 @@ class _Draw:
 
     def _options(self) -> dict[str, dict[str, Any]]:
         pick = self._chance.choice
-        limits = random.Random(f"limits-{self._seed}")  # its own: the rest of the story stays
+        # of their own: the rest of the story stays
+        limits, proof = random.Random(f"limits-{self._seed}"), random.Random(f"proof-{self._seed}")
         return {
             "DEFAULT": {
                 "claim_lease": pick((20, 60, 60, 120)),
@@ -130,6 +131,7 @@ class _Draw:
                 "wait_period_after_power_on": pick((20, 60)),
                 "host_failure_recovery_threads": pick((1, 2, 32, 32)),
             },
+            "fencing": {"require_proof": proof.choice(("configured",) * 7 + ("always",))},
             "host_failure": {
                 "evacuate_all_instances": not self._one_in(5),
                 "ignore_instances_in_error_state": self._one_in(5),

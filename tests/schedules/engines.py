@@ -53,8 +53,8 @@ class WatchedWorld(World):
         session.auth._lock = Lock(clock)  # keystoneauth's, held while a token is fetched
         nova = Nova(self.conf, clock=clock, rng=random.Random(engine), session=session)
         watch = Watch(self.conf, self.db, nova, clock, engine)
-        watch.looked = Review(self.conf, self.db, watch, self.wake).look
         context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine), watch)
+        watch.looked = Review(context, self.wake).look
         # locks are held while a host is listed, and hosts are counted: who waits for one waits in
         # simulated time
         context.listings = ListingCache(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from hacore import conf as hacore_conf
-from hacore.db import approvals, holds, interventions, schema
+from hacore.db import approvals, holds, interventions, proofs, schema
 from hacore.db.holds import Held
 from hacore.engine.flows import Flows
 from hacore.engine.queue import Queue
@@ -141,6 +141,7 @@ class _Run:
             self._servers[instance.name].uuid for instance in plan.instances if instance.lock
         )
         self._checks.max_share = plan.options["mass_failure"]["max_share"]
+        self._checks.needs_proof = plan.options["fencing"]["require_proof"] == "always"
         self._doors = Doors(clock, self._checks, chance)
         bench.db.open(self._doors)
         self._doors.lie_in_wait(plan.ambushes, self._world.is_running, self._strike)
@@ -255,6 +256,11 @@ class _Run:
 
     def _approve(self, held: Held, missing: int | None = None) -> None:
         try:
+            if held.rule == Rule.PROOF and not self._cloud.state.host(held.host).service.alive:
+                proofs.confirm_off(self._db, held.host_uuid, held.host, "an operator", "it is off")
+                self._events.kinds.add("held and confirmed off")
+                self._tell("world", f"an operator confirms that {held.host} is off")
+                return
             if held.rule == Rule.PROOF:
                 interventions.abandon(self._db, held.uuid, "an operator", "the host lives")
                 self._events.kinds.add("held and abandoned")

@@ -15,7 +15,28 @@ from tests.schedules.run import Bench
 SCHEDULES = 1000
 _AT_ONCE = 50
 #: Later ones that broke a promise once.
-FOUND = (1342, 1722, 1989, 2489, 2634, 2795, 3341, 4906, 4932, 5962, 6137, 9030, 9486, 9670)
+FOUND = (
+    1342,
+    1722,
+    1989,
+    2303,
+    2489,
+    2634,
+    2795,
+    3093,
+    3152,
+    3341,
+    4673,
+    4906,
+    4932,
+    5962,
+    6137,
+    6359,
+    7226,
+    9030,
+    9486,
+    9670,
+)
 
 
 @pytest.fixture(scope="module")

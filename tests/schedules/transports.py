@@ -36,6 +36,7 @@ WATCHED = {
         "uuid", "notification_uuid", "instance_uuid", "source_host", "dest_host", "status",
         "message", "locked", "vm_state", "created_at", "end_time",
     ),
+    "proofs": ("uuid", "host_uuid", "void_at"),
     "recovery_events": ("id", "notification_uuid", "attempt", "message"),
     "hosts": (
         "uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by", "segment_uuid",

@@ -444,3 +444,60 @@ def test_the_clocks_of_others_do_not_count(offset_s: int) -> None:
     cloud.run(60)
     assert cloud.hearing("compute1") is Hearing.SILENT
     assert {cloud.hearing(host) for host in HOSTS[1:]} == {Hearing.HEARD}
+
+
+def test_a_host_that_moved_while_nobody_looked_may_live() -> None:
+    """A PUT of somebody may hide the one heartbeat that was seen since."""
+
+    def moved_unseen() -> bool:
+        pulse = cloud.hearts.pulse("compute1", cloud.now)
+        assert pulse is not None
+        return pulse.moved_unseen
+
+    cloud = Cloud()
+    cloud.run(120)
+    cloud.kill("compute1")
+    cloud.run(60)
+    cloud.revive("compute1")
+    cloud.now += 300
+    cloud.look()
+    cloud.kill("compute1")
+    cloud.run(20)
+    assert cloud.hearing("compute2") is Hearing.HEARD
+    assert (cloud.hearing("compute1"), moved_unseen()) == (Hearing.SUSPECT, True)
+    cloud.run(20)
+    assert (cloud.hearing("compute1"), moved_unseen()) == (Hearing.SILENT, False)
+
+
+def test_heard_since_takes_two_heartbeats() -> None:
+    """One may be an old one that was seen late."""
+    cloud = Cloud()
+    cloud.run(120)
+    moment = cloud.now
+    assert not cloud.hearts.heard_since("compute1", moment)
+    cloud.run(14)
+    assert not cloud.hearts.heard_since("compute1", moment)
+    cloud.run(11)
+    assert cloud.hearts.heard_since("compute1", moment)
+    cloud.kill("compute1")
+    moment = cloud.now
+    cloud.run(60)
+    assert not cloud.hearts.heard_since("compute1", moment)
+    assert not cloud.hearts.heard_since("nobody", moment)
+
+
+def test_a_host_that_returned_while_its_cell_was_down_is_not_silent() -> None:
+    cloud = Cloud()
+    cloud.run(120)
+    cloud.kill("compute1", "compute2")
+    cloud.run(60)
+    cloud.unknown = {"compute1", "compute2"}
+    cloud.run(60)
+    cloud.revive("compute1")
+    cloud.run(30)
+    cloud.unknown = set()
+    cloud.look()
+    assert cloud.hearing("compute1") is not Hearing.SILENT
+    assert cloud.hearing("compute2") is Hearing.SILENT
+    cloud.run(30)
+    assert cloud.hearing("compute1") is Hearing.HEARD

@@ -26,6 +26,8 @@ from hacore.states import (
     MoveType,
     NotificationStatus,
     NotificationType,
+    PowerAction,
+    ProofKind,
     StepState,
 )
 
@@ -141,6 +143,29 @@ PAUSE = Resource(
         Field("reason", STRING, "Switches are replaced."),
         at("since", "2026-01-31T11:55:00.000000Z"),
         at("until", "2026-01-31T13:55:00.000000Z", null=True),
+    ),
+)
+#: Somebody's word that a host is off.
+PROOF = Resource(
+    "proof",
+    "Proof",
+    (
+        Field("uuid", UUID, "6b1f0d52-9d1e-4b62-8a55-7c1d2e3f4a55"),
+        Field("kind", one_of(ProofKind), "operator"),
+        Field("host", STRING, "compute1"),
+        Field("recovery_uuid", or_null(UUID), RECOVERY_UUID, attribute="notification_uuid"),
+        Field("action", one_of(PowerAction, None), None),
+        Field("by", or_null(STRING), "alice"),
+        Field("reason", or_null(STRING), "The fuse of its rack is out."),
+        at("at", "2026-01-31T12:05:00.000000Z"),
+        at("void_at", None, null=True),
+        Field("void_reason", or_null(STRING), None),
+        Field(
+            "message",
+            STRING,
+            "alice has confirmed that compute1 is off: The fuse of its rack is out.",
+            attribute="sentence",
+        ),
     ),
 )
 #: A host that Nova does not hear.

@@ -10,6 +10,7 @@ from hacore.api.operator.resources import (
     MOVE,
     NUMBER,
     PAUSE,
+    PROOF,
     RECOVERY,
     TIME,
     UNHEARD,
@@ -128,6 +129,9 @@ OPERATOR_SCHEMAS: dict[str, Schema] = {
     "Explanation": _all({"recovery": reference("Recovery"), "gates": _list("Gate")}),
     "Pause": _all(PAUSE.properties),
     "PauseAnswer": _all({"pause": reference("Pause")}),
+    "Proof": _all(PROOF.properties),
+    "ProofAnswer": _all({"proof": reference("Proof")}),
+    "Proofs": _all({"proofs": _list("Proof")}),
     "UnheardHost": _all(UNHEARD.properties),
     "SafetyAnswer": _all({"safety": _all(_SAFETY)}),
     "Fault": FAULT,
@@ -180,6 +184,8 @@ OPERATOR_EXAMPLES: dict[str, Any] = {
     "AbandonAnswer": {"recovery": _ABANDONED, "to_clean_up": [_DISABLED]},
     "Explanation": {"recovery": _EXAMPLE, "gates": [GATE.example()]},
     "PauseAnswer": {"pause": PAUSE.example()},
+    "ProofAnswer": {"proof": PROOF.example()},
+    "Proofs": {"proofs": [PROOF.example()]},
     "SafetyAnswer": {
         "safety": {
             "limits": {

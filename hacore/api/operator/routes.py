@@ -9,13 +9,13 @@ import functools
 import itertools
 
 from hacore.api import microversions, parameters
-from hacore.api.operator import recoveries, safety, schemas
+from hacore.api.operator import hosts, recoveries, safety, schemas
 from hacore.api.routes import OPERATOR, Route
-from hacore.states import NotificationStatus, NotificationType, Rule
+from hacore.states import NotificationStatus, NotificationType, ProofKind, Rule
 
 _READER = "rule:operator_reader"
 #: Monitors, and the user that hacore itself has at Nova, are of the service project: who may
-#: lift a hold may have hosts evacuated that are alive.
+#: lift a hold, or prove a host off, may have hosts evacuated that are alive.
 _APPROVER = "rule:admin_api and not role:service"
 
 _Route = functools.partial(Route, root=OPERATOR)
@@ -115,6 +115,28 @@ _SAFETY = [
         faults=(404, 409),
     ),
 ]
+_HOSTS = [
+    _Route(
+        *("GET", "/hosts/{host_id}/proofs", hosts.list_proofs, "hacore:operator:proofs:index"),
+        "List the proofs that a host is off, the newest first",
+        admits=_READER,
+        answer="Proofs",
+    ),
+    _Route(
+        *("POST", "/hosts/{host_id}/proofs", hosts.add_proof, "hacore:operator:proofs:create"),
+        "Confirm that a host is off",
+        status=201,
+        admits=_APPROVER,
+        bodies=[(_SINCE, schemas.PROOF)],
+        example={
+            "kind": str(ProofKind.OPERATOR),
+            "host": "compute1",
+            "reason": "The fuse of its rack is out.",
+        },
+        answer="ProofAnswer",
+        faults=(409,),
+    ),
+]
 _EXPLAIN = [
     _Route(
         *("GET", "/explain/{notification_id}", recoveries.explain, "hacore:operator:explain"),
@@ -128,6 +150,7 @@ _EXPLAIN = [
 OPERATOR_SECTIONS: dict[str, list[Route]] = {
     "Recoveries": _RECOVERIES,
     "Safety": _SAFETY,
+    "Hosts": _HOSTS,
     "Explain": _EXPLAIN,
 }
 

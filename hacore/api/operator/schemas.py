@@ -4,7 +4,7 @@
 from hacore.api.schemas import SENTENCE, object_schema
 from hacore.errors import Invalid
 from hacore.resources import Schema
-from hacore.states import Rule
+from hacore.states import PowerAction, ProofKind, Rule
 
 _LONGEST_REASON: int = SENTENCE["maxLength"]
 _YEAR_S = 366 * 86400
@@ -38,6 +38,28 @@ APPROVE = object_schema(
         ),
     },
     ("rule", "reason"),
+)
+PROOF = object_schema(
+    {
+        "kind": {
+            "type": "string",
+            "enum": [str(ProofKind.OPERATOR), str(ProofKind.PACEMAKER)],
+            "description": "Whose word it is: yours, or what Pacemaker's alert agent was given.",
+        },
+        "host": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "description": "The name of the host once more; if it has another one, this is a 400.",
+        },
+        "action": {
+            "type": "string",
+            "enum": [str(action) for action in PowerAction],
+            "description": "Of ``pacemaker``: what it has done.",
+        },
+        "reason": SENTENCE,
+    },
+    ("kind", "host", "reason"),
 )
 PAUSE = object_schema(
     {
