@@ -28,7 +28,6 @@ _UNAVAILABLE = frozenset({500, 502, 503, 504})
 
 _BY_STATUS = {
     400: errors.NovaBadRequest,
-    401: errors.NovaForbidden,
     403: errors.NovaForbidden,
     404: errors.NovaNotFound,
     409: errors.NovaConflict,
@@ -58,6 +57,8 @@ def translated(exc: Exception, what: str) -> errors.NovaError:
 
 
 def _of_nova(code: int, text: str) -> errors.NovaError:
+    if code == 401:  # a new token was sent by then: it has expired on its way, or Nova is at fault
+        return errors.TransientNovaError(f"{text}; Nova refuses the token that Keystone has issued")
     if code in _BUSY:
         return errors.TransientNovaError(text)
     if code in _UNAVAILABLE:
