@@ -31,6 +31,8 @@ _LIVE, _GUEST_MAY_HAVE_LEFT = "live-migration", ("running", "post-migrating")
 _SILENT_S, _MISSING_S = 3.2 * INTERVAL_S - 1.4, 3.2 * INTERVAL_S + 2 * LONGEST_LOOK_S
 #: Seconds after which a host that has returned is heard for certain.
 _HEARD_S = 2 * INTERVAL_S + 2 * LONGEST_LOOK_S
+#: Two sums of the same seconds differ by less.
+_ROUNDING_S = 0.001
 _TOUCHING = ("lock", "evacuate", "os-resetState")
 
 
@@ -203,7 +205,7 @@ class CallChecks:
         """
         before = self._evacuations.setdefault(sent.instance, [])
         for other in before:
-            if not other.known and sent.at - other.at < LATE_S:
+            if not other.known and LATE_S - (sent.at - other.at) > _ROUNDING_S:
                 self.broken(
                     f"{sent.engine} calls evacuate of {sent.instance}, and the call of "
                     f"{other.engine} at {other.at:.2f} may be on its way"
