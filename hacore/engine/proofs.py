@@ -6,7 +6,7 @@ from hacore.db import proofs
 from hacore.db.engine import Database
 from hacore.db.proofs import Given
 from hacore.engine.watch import Watch
-from hacore.states import Hearing
+from hacore.states import Hearing, ProofKind
 
 
 class Proofs:
@@ -37,6 +37,8 @@ class Proofs:
             return pulse.beat == given.beat
         if pulse.hearing is Hearing.UNKNOWN:
             return False
+        if given.kind is ProofKind.PACEMAKER and pulse.hearing is Hearing.HEARD:
+            return False  # each node of the cluster says so, that one too: it must miss a heartbeat
         if pulse.beat == given.beat:
             return True
         # somebody's PUT has moved it, or a heartbeat that a broker had kept
