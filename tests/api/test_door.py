@@ -46,6 +46,7 @@ def admins(status: int) -> Statuses:
 READERS: Statuses = (401, 401, 403, 403, 403, 200, 200, 200, 200)
 #: Administrators, but no service.
 APPROVERS: Statuses = (401, 401, 403, 403, 403, 202, 202, 403, 403)
+PROVERS: Statuses = (401, 401, 403, 403, 403, 201, 201, 403, 403)
 
 MATRIX = {
     "GET /": PUBLIC_ROW,
@@ -83,7 +84,7 @@ MATRIX = {
     "DELETE /operator/v1/safety/pause": admins(200),
     "GET /operator/v1/explain/{notification_id}": READERS,
     "GET /operator/v1/hosts/{host_id}/proofs": READERS,
-    "POST /operator/v1/hosts/{host_id}/proofs": APPROVERS,
+    "POST /operator/v1/hosts/{host_id}/proofs": PROVERS,
 }
 _RECOVERY = "POST /operator/v1/recoveries/{notification_id}"
 BODIES: dict[str, Any] = {

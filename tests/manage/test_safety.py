@@ -109,7 +109,11 @@ def test_what_has_become_worse_is_not_approved(operator: Operator, db: Database)
     [
         (Rule.PAUSE, "it goes on when the pause ends ('hacore-manage resume')"),
         (Rule.BACKLOG, "it goes on by itself when an engine knows which hosts Nova hears"),
-        (Rule.PROOF, "Nova hears the host: switch the host off, and it goes on; or abandon it"),
+        (
+            Rule.PROOF,
+            "it goes on when the host is off: see to that, and run 'hacore-manage host "
+            "confirm-off'; or abandon it",
+        ),
     ],
 )
 def test_what_nobody_can_approve(
