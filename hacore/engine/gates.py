@@ -12,6 +12,7 @@ from hacore.db import gates, holds, mass_failure, moves, pauses, proofs, restart
 from hacore.db.mass_failure import Limits
 from hacore.db.proofs import Given
 from hacore.errors import DatabaseBusy, DatabaseUnavailable, HostHeard, RecoveryError
+from hacore.nova import Service
 from hacore.nova.heartbeats import Pulse
 from hacore.states import Answer, Gate, Hearing, NotificationType, ProofKind, Rule
 
@@ -145,6 +146,14 @@ class Gates:
     def proof(self) -> Given | None:
         """Return a proof that the host is off; None: there is none that stands."""
         return self._context.engine.proofs.of(self._claim.host_uuid, self._claim.uuid)
+
+    def written(self, service: Service) -> None:
+        """Note the heartbeat that Nova shows after a PUT of this recovery: it is that PUT's.
+
+        An engine that goes on from here sees by it that the host was not heard since.
+        """
+        if (proof := self.proof()) is not None:
+            proofs.note_beat(self._context.db, proof, service.beat)
 
     def proof_as_known(self) -> Given | None:
         """Return the same while something is waited for, which goes on without the database."""

@@ -41,6 +41,11 @@ class Proofs:
             return False  # each node of the cluster says so, that one too: it must miss a heartbeat
         if pulse.beat == given.beat:
             return True
-        # somebody's PUT has moved it, or a heartbeat that a broker had kept
-        proofs.note_beat(self._db, given, pulse.beat)
+        since = self._clock.monotonic() - given.age_s
+        if pulse.moved_unseen or not self._watch.has_watched_since(since):
+            return False  # it may have been back meanwhile, and have died again
+        # somebody's PUT has moved it, or a heartbeat that a broker had kept; not one that was noted
+        # since the last look
+        if given.beat is None or pulse.beat > given.beat:
+            proofs.note_beat(self._db, given, pulse.beat)
         return True

@@ -77,6 +77,11 @@ class Watch:
         with self._lock:
             return self._hearts.pulse(host, self._clock.monotonic())
 
+    def has_watched_since(self, moment: float) -> bool:
+        """Whether this engine has watched Nova since `moment` of the monotonic clock."""
+        with self._lock:
+            return self._hearts.has_watched_since(moment)
+
     def heard_since(self, host: str, moment: float) -> bool:
         """Whether Nova has heard a host since `moment` of the monotonic clock."""
         with self._lock:

@@ -196,6 +196,10 @@ class Heartbeats:
         track = self._tracks.get((_COMPUTE, host))
         return None if track is None else self._pulse(track, now)
 
+    def has_watched_since(self, moment: float) -> bool:
+        """Return whether it was watched then already."""
+        return self._begun_at is not None and self._begun_at <= moment
+
     def heard_since(self, host: str, moment: float) -> bool:
         """Return whether Nova has heard a host since: two moves at least half an interval apart."""
         track = self._tracks.get((_COMPUTE, host))

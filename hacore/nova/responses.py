@@ -272,6 +272,7 @@ def _service(row: Any) -> Service:
         enabled=_either(row["status"], "enabled", "disabled"),
         forced_down=_typed(row["forced_down"], bool),
         disabled_reason=row["disabled_reason"],
+        beat=row.get("updated_at"),
     )
 
 

@@ -28,7 +28,10 @@ class Beat:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
-    """A nova-compute service."""
+    """A nova-compute service.
+
+    :ivar beat: its ``updated_at`` as Nova shows it: a heartbeat, or somebody's PUT.
+    """
 
     id: str
     host: str
@@ -36,6 +39,7 @@ class Service:
     enabled: bool
     forced_down: bool
     disabled_reason: str | None
+    beat: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class DisableComputeServiceTask(ComputeServiceTask):
                 self.novaclient.force_down(now)
                 self.update_details(f"Forced down nova-compute on {host}.", 0.6)
                 now = self.compute_service(host)
+                gates.written(now)
             return None if now.up else True
 
         if probe():
