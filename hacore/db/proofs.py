@@ -87,10 +87,8 @@ def confirm_off(db: Database, host_uuid: str, name: str, by: str, reason: str) -
     or no engine looks.
     """
     with db.write() as session:
-        host = _lock(session, host_uuid)
+        host = _lock(session, host_uuid, name)
         now = db.now(session)
-        if host.name != name:
-            raise Invalid(f"host: {name!r} is given, and host {host_uuid} is {host.name}.")
         report = watch.read(session, now)
         watch.require_current(report)
         known = report.hosts.get(name)
@@ -115,10 +113,8 @@ def of_pacemaker(
     Raises HostNotFound, or Invalid where the host has another name.
     """
     with db.write() as session:
-        host = _lock(session, host_uuid)
+        host = _lock(session, host_uuid, name)
         now = db.now(session)
-        if host.name != name:
-            raise Invalid(f"host: {name!r} is given, and host {host_uuid} is {host.name}.")
         same = session.scalars(
             sa.select(Proof).where(
                 Proof.host_uuid == host_uuid,
@@ -134,8 +130,11 @@ def of_pacemaker(
         return _use(session, row, host, now)
 
 
-def _lock(session: orm.Session, host_uuid: str) -> Host:
-    """Return the host, locked and written (Galera)."""
+def _lock(session: orm.Session, host_uuid: str, name: str) -> Host:
+    """Return the host, locked and written (Galera).
+
+    Raises HostNotFound, or Invalid where it has another name than the one that was given again.
+    """
     session.execute(
         sa.update(Host)
         .where(Host.uuid == host_uuid, Host.deleted == 0)
@@ -145,6 +144,8 @@ def _lock(session: orm.Session, host_uuid: str) -> Host:
     host = session.scalars(sa.select(Host).where(Host.uuid == host_uuid, Host.deleted == 0)).first()
     if host is None:
         raise HostNotFound(f"No host has the uuid {host_uuid}.")
+    if host.name != name:
+        raise Invalid(f"host: {name!r} is given, and host {host_uuid} is {host.name}.")
     return host
 
 
@@ -178,14 +179,13 @@ def _use(session: orm.Session, row: Proof, host: Host, now: datetime.datetime) -
         .with_for_update()
     ).first()
     session.add(row)
+    row.notification_uuid = None if recovery is None else recovery.uuid
+    given = _given(row, host.name, now)
     if recovery is not None:
-        row.notification_uuid = recovery.uuid
-        made = _given(row, host.name, now)
-        history.add(session, recovery.uuid, recovery.claim_number, now, message=made.sentence)
+        history.add(session, recovery.uuid, recovery.claim_number, now, message=given.sentence)
         if recovery.held_rule is not None and Rule(recovery.held_rule) in _LIFTED:
             text = f"Goes on: it is proved that {host.name} is off."
             holds.let_go_on(session, recovery, now, text)
-    given = _given(row, host.name, now)
     LOG.warning("host %s: %s", host.name, given.sentence)
     return given
 
