@@ -4,13 +4,15 @@
 import datetime
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from hacore.clock import SystemClock
 from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.rest import Rest
+from hacore_sandbox.server import SandboxServer
 from hacore_sandbox.settings import PRESETS, Settings
 from hacore_sandbox.wire import Response
 
@@ -124,3 +126,15 @@ def bench() -> Bench:
 @pytest.fixture
 def make_bench() -> Callable[..., Bench]:
     return Bench
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    """A sandbox of real sockets and real time."""
+    rest = Rest(Cloud(SystemClock(), PRESETS["instant"]))
+    with SandboxServer(rest) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()

@@ -6,32 +6,17 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hacore.clock import SystemClock
 from hacore_sandbox import fence_agent
 from hacore_sandbox.cloud import Cloud
-from hacore_sandbox.rest import Rest
 from hacore_sandbox.server import SandboxServer
-from hacore_sandbox.settings import PRESETS
 
 Agent = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    rest = Rest(Cloud(SystemClock(), PRESETS["instant"]))
-    with SandboxServer(rest) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture

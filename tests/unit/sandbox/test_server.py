@@ -6,29 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from hacore.clock import SystemClock
 from hacore_sandbox import cli
-from hacore_sandbox.cloud import Cloud
-from hacore_sandbox.rest import Rest
 from hacore_sandbox.server import SandboxServer
-from hacore_sandbox.settings import PRESETS
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    rest = Rest(Cloud(SystemClock(), PRESETS["instant"]))
-    with SandboxServer(rest) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
