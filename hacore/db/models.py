@@ -311,7 +311,7 @@ class Domain(Base):
 class Proof(Base):
     """Somebody's word that a host is off, from ``created_at`` on; see `hacore.db.proofs`.
 
-    Only what voids it is written later.
+    Only what voids it, and the heartbeat, are written later.
     """
 
     __tablename__ = "proofs"

@@ -2,7 +2,8 @@
 """Proofs: whose word it is that a host is off, and for how long that stands.
 
 A proof is void from when Nova hears the host again; that is found by who watches Nova
-(`hacore.engine.proofs`).  Nothing else of it ever changes.
+(`hacore.engine.proofs`), who also notes the heartbeat that Nova shows while the host is off.
+Nothing else of it ever changes.
 """
 
 import dataclasses

@@ -22,13 +22,14 @@ class Proofs:
         Those are void whose host was heard since.
         """
         for given in proofs.standing(self._db, host_uuid, notification_uuid, self._lifetime_s):
-            if self._watch.heard_since(given.host, self._clock.monotonic() - given.age_s):
+            since = self._clock.monotonic() - given.age_s
+            if self._watch.heard_since(given.host, since):
                 proofs.void(self._db, given, f"Nova hears {given.host}.")
-            elif self._is_unheard(given):
+            elif self._is_unheard(given, since):
                 return given
         return None
 
-    def _is_unheard(self, given: Given) -> bool:
+    def _is_unheard(self, given: Given, since: float) -> bool:
         """Whether this engine can say that the host was not heard since."""
         pulse = self._watch.pulse(given.host)
         if pulse is None or pulse.beat is None or not self._watch.fresh():
@@ -41,7 +42,6 @@ class Proofs:
             return False  # each node of the cluster says so, that one too: it must miss a heartbeat
         if pulse.beat == given.beat:
             return True
-        since = self._clock.monotonic() - given.age_s
         if pulse.moved_unseen or not self._watch.has_watched_since(since):
             return False  # it may have been back meanwhile, and have died again
         # somebody's PUT has moved it, or a heartbeat that a broker had kept; not one that was noted
