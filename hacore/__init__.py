@@ -9,6 +9,7 @@ hostnames                 names that differ in case or domain only
 processes                 which process this is, and which others are dead
 metrics                   what is counted, and the endpoint for Prometheus
 conf/                     one module per option group
+fencing/                  devices that switch hosts off, and the proof that they did
 db/                       models, sessions, migrations, one module per resource
 nova/                     all access to Nova and Keystone
 resources                 the fields of what the API serves, each declared once

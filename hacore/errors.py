@@ -9,7 +9,7 @@
         InvalidMarker            400
       Forbidden                  403
       NotFound                   404
-        SegmentNotFound  HostNotFound  NotificationNotFound  MoveNotFound
+        SegmentNotFound  HostNotFound  NotificationNotFound  MoveNotFound  OperationNotFound
       Conflict                   409
         Duplicate  InUse  OnMaintenance
       Unavailable                503  a service that the answer needs is unavailable
@@ -24,6 +24,7 @@
         RecoveryHeld             status error, and waits (in hacore.engine.gates)
         RecoverySkipped          status finished: nothing had to be done
         RecoveryIgnored          status ignored: nothing may be done
+      OperationWaits             the operation gives its claim back, and goes on later
       Interrupted                the engine is stopping: leave the claim to the next one
         LeaseLost                another engine holds the claim: write nothing more
 
@@ -85,6 +86,10 @@ class NotificationNotFound(NotFound):
 
 class MoveNotFound(NotFound):
     """The VM move was not found."""
+
+
+class OperationNotFound(NotFound):
+    """The operation was not found."""
 
 
 class Conflict(HacoreError):
@@ -167,6 +172,17 @@ class RecoverySkipped(RecoveryError):
 
 class RecoveryIgnored(RecoveryError):
     """Nothing may be done."""
+
+
+class OperationWaits(HacoreError):
+    """The operation cannot go on yet, and is looked at again later.
+
+    :param retry_after_s: seconds until then.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Interrupted(HacoreError):

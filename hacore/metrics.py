@@ -23,7 +23,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from hacore.errors import ConfigError
-from hacore.states import ENDED, MoveStatus, NotificationStatus, NotificationType
+from hacore.states import (
+    ENDED,
+    OPERATION_ENDED,
+    MoveStatus,
+    NotificationStatus,
+    NotificationType,
+    OperationType,
+)
 
 #: Set by whoever runs the API in several processes: the directory where their counts add up.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -46,9 +53,14 @@ NOTIFICATION_SECONDS = Histogram(
 )
 RECOVERIES = Gauge(
     "hacore_recoveries_in_flight",
-    "Notifications that this engine is recovering.",
+    "Notifications and operations that this engine is at work on.",
     ["type"],
     multiprocess_mode="livesum",
+)
+OPERATIONS = Counter(
+    "hacore_operations_total",
+    "Operations of hosts by final status.",
+    ["type", "status"],
 )
 STEP_SECONDS = Histogram(
     "hacore_recovery_step_seconds",
@@ -75,7 +87,7 @@ NOVA_SECONDS = Histogram(
 )
 CLAIMS = Counter(
     "hacore_claims_total",
-    "Notifications that this engine claimed, including those it took over.",
+    "Notifications and operations that this engine claimed, including those it took over.",
     ["type"],
 )
 TAKEOVERS = Counter(
@@ -131,11 +143,14 @@ def start_at_zero() -> None:
             NOTIFICATIONS.labels(type_, status)
         if status in ENDED:
             NOTIFICATION_SECONDS.labels(type_, status)
-    for type_ in NotificationType:
+    for type_ in (*NotificationType, *OperationType):
         RECOVERIES.labels(type_)
         CLAIMS.labels(type_)
         TAKEOVERS.labels(type_)
+    for type_ in NotificationType:
         RETRIES.labels(type_)
+    for operation, end in itertools.product(OperationType, OPERATION_ENDED):
+        OPERATIONS.labels(operation, end)
     for verdict in (MoveStatus.SUCCEEDED, MoveStatus.FAILED, MoveStatus.IGNORED):
         MOVES.labels(verdict)
     for result in ("renewed", "lost"):

@@ -46,6 +46,47 @@ LIVE = frozenset({NotificationStatus.NEW, NotificationStatus.RUNNING, Notificati
 ENDED = frozenset(NotificationStatus) - LIVE
 
 
+class OperationType(enum.StrEnum):
+    """What an operator has asked hacore to do with a host."""
+
+    RETURN = "return"  #: bring it back into service
+
+
+class OperationStatus(enum.StrEnum):
+    """The status of an operation; see `OPERATION_TRANSITIONS`."""
+
+    NEW = "new"
+    RUNNING = "running"
+    WAITING = "waiting"  #: no engine works on it until it is time to look again
+    PAUSED = "paused"  #: a recovery of its host goes first
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+#: From a status to those that may follow it, and when.
+OPERATION_TRANSITIONS: dict[OperationStatus, frozenset[OperationStatus]] = {
+    # claimed; paused; its host was recovered from before any engine claimed it
+    OperationStatus.NEW: frozenset(
+        {OperationStatus.RUNNING, OperationStatus.PAUSED, OperationStatus.FAILED}
+    ),
+    # all: taken over by another engine, waits, paused by a recovery, ended
+    OperationStatus.RUNNING: frozenset(OperationStatus) - {OperationStatus.NEW},
+    OperationStatus.WAITING: frozenset(
+        {OperationStatus.RUNNING, OperationStatus.PAUSED, OperationStatus.FAILED}
+    ),
+    # given back by a recovery that was ignored; ended by one that was not; paused by another
+    OperationStatus.PAUSED: frozenset(
+        {OperationStatus.WAITING, OperationStatus.PAUSED, OperationStatus.FAILED}
+    ),
+    OperationStatus.FINISHED: frozenset(),
+    OperationStatus.FAILED: frozenset(),
+}
+
+OPERATION_ENDED = frozenset({OperationStatus.FINISHED, OperationStatus.FAILED})
+#: An engine works on it, or will, or a recovery has paused it.
+OPERATION_OPEN = frozenset(OperationStatus) - OPERATION_ENDED
+
+
 class NotificationType(enum.StrEnum):
     """What failed, as a host monitor reported it."""
 
@@ -127,10 +168,12 @@ class Rule(enum.StrEnum):
 
     MAJORITY = "majority"  #: more than half of the hosts of a segment or zone are missing
     BURST = "burst"  #: more hosts at once than dare to be true
+    TOGETHER = "together"  #: hosts that fell silent together, and are on
     NOVA = "nova"  #: Nova itself is ill
     PAUSE = "pause"  #: a person has paused recoveries
     BACKLOG = "backlog"  #: no engine had run, and nothing is known yet
     RESTARTS = "restarts"  #: one instance is restarted again and again
+    OWN_HOST = "own-host"  #: the only engine runs on the host itself
     PROOF = "proof"  #: nothing proves that the host is off, or it is heard after all
 
 
@@ -160,6 +203,7 @@ class Gate(enum.StrEnum):
 class ProofKind(enum.StrEnum):
     """Whose word it is that a host is off."""
 
+    POWER_OFF = "power_off"  #: the fencing devices of the host
     STEP = "step"  #: an operator's own fencing step, which has provided ``fenced``
     OPERATOR = "operator"  #: a person's
     PACEMAKER = "pacemaker"  #: the cluster's, which has fenced the host
@@ -179,3 +223,16 @@ class Answer(enum.StrEnum):
     WAIT = "wait"
     HOLD = "hold"
     STOP = "stop"  #: the recovery ends
+
+
+class PowerVerdict(enum.StrEnum):
+    """What a fencing device answered; see doc/fencing.md."""
+
+    OFF = "off"
+    ON = "on"
+    DENIED = "denied"  #: it refuses the credentials, or the user may not switch off
+    UNREACHABLE = "unreachable"  #: no answer, or a server error
+    UNTRUSTED = "untrusted"  #: its certificate cannot be verified
+    MISCONFIGURED = "misconfigured"  #: it does not know what it was asked for
+    WRONG_BOX = "wrong_box"  #: it shows another identity than that of the host
+    UNKNOWN = "unknown"  #: its answer is not understood

@@ -27,6 +27,7 @@ from hacore.db.models import Host, Move, Notification
 from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
 from hacore.engine.log_context import Pool
+from hacore.engine.operation import Operator
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.engine.review import Review
@@ -40,6 +41,7 @@ from hacore_sandbox.rest import Rest
 from hacore_sandbox.settings import PRESETS
 from hacore_sandbox.wire import Response
 from tests import factories
+from tests.devices import Devices
 from tests.simulation import Simulation
 
 URL = "http://sandbox"
@@ -197,6 +199,7 @@ class World:
         self.cloud = Cloud(clock, type(preset)(**{**vars(preset), **settings}), seed=1)
         self.rest = Rest(self.cloud)
         self.hosts: dict[str, Host] = {}
+        self.devices: Devices | None = None
         self.always_looks = False  #: engines look at heartbeats all the time, as in real life
         self.told: list[events.Event] = []  # on the bus
         self._segment = factories.segment(db)
@@ -282,16 +285,32 @@ class World:
         )
         watch = Watch(self.conf, self.db, nova, self.clock_of(name), name)
         context = EngineContext(
-            self.conf, self.db, nova, self.clock_of(name), self.pool_of(name), watch
+            self.conf,
+            self.db,
+            nova,
+            self.clock_of(name),
+            self.pool_of(name),
+            watch,
+            self.devices and self.devices.fencing(self.clock_of(name)),
         )
         watch.looked = Review(context, self.wake).look
-        recoverer = Recoverer(context, Flows(self.conf), events.Events(self.told.append), self.wake)
+        flows = Flows(self.conf)
+        recoverer = Recoverer(context, flows, events.Events(self.told.append), self.wake)
+        operator = Operator(context, flows, self.wake)
 
         def submit(body: Any, *args: Any) -> None:
             looks.wake()
             self.clock.spawn(name, body, *args)
 
-        queue = Queue(self.conf, self.db, self.clock_of(name), name, submit, recoverer.recover)
+        queue = Queue(
+            self.conf,
+            self.db,
+            self.clock_of(name),
+            name,
+            submit,
+            recoverer.recover,
+            operator.operate,
+        )
         looks = Looks(
             self.clock_of(name), watch, queue, self.db, lambda: self._queues.get(name) is queue
         )

@@ -82,6 +82,14 @@ engine = [
         min=1,
         help="Maximum number of notifications that one engine works on concurrently.",
     ),
+    cfg.ListOpt(
+        "own_hosts",
+        default=list(dict.fromkeys([socket.gethostname(), socket.gethostname().partition(".")[0]])),
+        sample_default="<this machine's host name, with and without its domain>",
+        help="Names that Nova's compute service has where it runs on the machine of this engine. "
+        "The engine recovers no failure of these hosts while another engine runs elsewhere, and "
+        "never switches them off. In a container: the names of its machine.",
+    ),
     cfg.IntOpt(
         "max_recovery_attempts",
         default=3,

@@ -80,4 +80,19 @@ OPTIONS = [
         },
         help="Tasks of the recovery of a failed nova-compute. " + _FORM,
     ),
+    cfg.Opt(
+        "host_return_tasks",
+        type=_TASK_LISTS,
+        default={
+            "pre": ["confirm_host_heard_task", "confirm_evacuations_completed_task"],
+            "main": [
+                "force_up_compute_service_task",
+                "confirm_host_ready_task",
+                "enable_compute_service_task",
+                "end_maintenance_task",
+            ],
+            "post": ["settle_instances_task"],
+        },
+        help="Tasks that bring a host back into service ('hacore-manage host return'). " + _FORM,
+    ),
 ]

@@ -18,6 +18,7 @@ LOG = logging.getLogger(__name__)
 _NOT_BY_APPROVAL = {
     Rule.PAUSE: "it goes on when the pause ends ('hacore-manage resume')",
     Rule.BACKLOG: "it goes on by itself when an engine knows which hosts Nova hears",
+    Rule.OWN_HOST: "it goes on when an engine runs on another machine",
     Rule.PROOF: "it goes on when the host is off: see to that, and run 'hacore-manage host "
     "confirm-off'; or abandon it",
 }

@@ -21,11 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore import metrics
-from hacore.db import history
-from hacore.db.engine import Database, UtcNow, retry
-from hacore.db.models import Host, Notification, Segment, UtcDateTime
-from hacore.errors import LeaseLost
-from hacore.states import LIVE, NotificationStatus, NotificationType, RecoveryMethod
+from hacore.db import history, leases, operation_claims, services
+from hacore.db.engine import Database, retry
+from hacore.db.models import Host, Notification, Segment, Service, UtcDateTime
+from hacore.states import ENDED, LIVE, NotificationStatus, NotificationType, RecoveryMethod
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +64,13 @@ class Claim:
 
 @retry
 def claim(
-    db: Database, owner: str, lease_s: float, expire_s: float, *, hosts_only: bool = False
+    db: Database,
+    owner: str,
+    lease_s: float,
+    expire_s: float,
+    *,
+    hosts_only: bool = False,
+    own_hosts: Collection[str] = (),
 ) -> Claim | None:
     """Take the most urgent due notification, or return None when nothing is due.
 
@@ -76,13 +81,15 @@ def claim(
 
     :param expire_s: age from which a claim is marked ``expired``.
     :param hosts_only: only COMPUTE_HOST notifications.
+    :param own_hosts: names of the machine that this engine runs on; their failures are left to
+        engines elsewhere, if there are any.
     """
     for types in _TYPES[:1] if hosts_only else _TYPES:
         with db.read() as session:
             due = _candidates(types)
             candidates = session.execute(due, {"now": db.now(session)}).all()
         for candidate_id, subject in candidates:
-            taken = _take(db, candidate_id, subject, owner, lease_s, expire_s)
+            taken = _take(db, candidate_id, subject, owner, lease_s, expire_s, own_hosts)
             if taken:
                 _report(*taken)
                 return taken[0]
@@ -203,7 +210,13 @@ def _oldest() -> sa.CompoundSelect[datetime.datetime | None]:
 
 
 def _take(
-    db: Database, row_id: int, subject: str, owner: str, lease_s: float, expire_s: float
+    db: Database,
+    row_id: int,
+    subject: str,
+    owner: str,
+    lease_s: float,
+    expire_s: float,
+    own_hosts: Collection[str],
 ) -> tuple[Claim, str, bool] | None:
     """Claim the row if it and its subject are still free.
 
@@ -239,6 +252,9 @@ def _take(
             .where(Host.uuid == row.source_host_uuid)
             .options(orm.joinedload(Host.segment))
         ).one()
+        is_own = row.type == NotificationType.COMPUTE_HOST and host.name in own_hosts
+        if is_own and _engine_elsewhere(session, own_hosts, now):
+            return None
         before = row.status
         row.status = NotificationStatus.RUNNING
         row.owner = owner
@@ -250,6 +266,8 @@ def _take(
             session, row.uuid, row.claim_number, now, message=f"{text} (claim {row.claim_number})."
         )
         _begin(session, row, host, now)
+        if operation_claims.goes_first(row):
+            operation_claims.pause(session, host, row, now)
         expired = (now - row.created_at).total_seconds() - row.held_s > expire_s
         retried = before == NotificationStatus.ERROR and str(row.message).startswith(
             history.RETRY_REQUESTED
@@ -257,8 +275,22 @@ def _take(
         return _claim_of(row, host, owner, expired=expired), before, retried
 
 
+def _engine_elsewhere(
+    session: orm.Session, own_hosts: Collection[str], now: datetime.datetime
+) -> bool:
+    """Whether an engine runs on another machine."""
+    alive = sa.select(Service.id).where(
+        Service.binary == services.ENGINE,
+        Service.alive_until >= now,
+        Service.host.not_in(own_hosts),
+    )
+    return session.scalar(alive.limit(1)) is not None
+
+
 def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.datetime) -> None:
     """Mark the recovery as begun, if its segment is enabled; say so if it goes on without that."""
+    if not row.begun or operation_claims.goes_first(row):
+        operation_claims.write_lock(session, host)
     if row.begun:
         if not host.segment.enabled:
             text = goes_on(host.segment.name)
@@ -266,12 +298,6 @@ def _begin(session: orm.Session, row: Notification, host: Host, now: datetime.da
         return
     # Who disables the segment writes its hosts first: either this recovery is seen to have
     # begun, or it sees the segment disabled.  Read again: the row above is as it was before.
-    session.execute(
-        sa.update(Host)
-        .where(Host.id == host.id)
-        .values(locks=Host.locks + 1)
-        .execution_options(synchronize_session=False)
-    )
     enabled = sa.select(Segment.enabled).where(Segment.uuid == host.segment_uuid)
     row.begun = bool(session.scalar(enabled.with_for_update(read=True)))
 
@@ -316,55 +342,19 @@ def lock_claimed(
     Raises LeaseLost when the claim is not the newest any more.  Every write
     for a notification calls this first, in the same transaction.
     """
-    row = session.execute(
-        sa.select(Notification, UtcNow())
-        .where(
-            Notification.uuid == claim.uuid,
-            Notification.owner == claim.owner,
-            Notification.claim_number == claim.number,
-            Notification.status == NotificationStatus.RUNNING,
-        )
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        raise LeaseLost(f"Claim {claim.number} of notification {claim.uuid} was taken over.")
-    notification, now = row
-    # To Galera only what is written counts: where another node has let an engine take the claim
-    # over, and this node has not heard of it, whatever is written here must not be committed.
-    notification.locks += 1
-    session.flush()  # here: SQLAlchemy adds its own advice to what fails within a later query
-    return notification, db.time_in(now)
+    return leases.lock(db, session, Notification, claim)
 
 
-@retry
 def renew(
     db: Database, owner: str, uuids: Collection[str], lease_s: float
 ) -> frozenset[tuple[str, int]]:
     """Give `owner`'s claims on `uuids` a new lease; return uuid and number of those it holds."""
-    with db.write() as session:
-        held = (
-            Notification.uuid.in_(uuids),
-            Notification.owner == owner,
-            Notification.status == NotificationStatus.RUNNING,
-        )
-        session.execute(
-            sa.update(Notification)
-            .where(*held)
-            .values(lease_until=db.now(session) + datetime.timedelta(seconds=lease_s))
-            .execution_options(synchronize_session=False)
-        )
-        rows = session.execute(sa.select(Notification.uuid, Notification.claim_number).where(*held))
-        return frozenset((uuid, number) for uuid, number in rows)
+    return leases.renew(db, Notification, owner, uuids, lease_s)
 
 
-@retry
 def release(db: Database, claim: Claim, reason: str) -> None:
     """Give the claim back: the notification is due at once, for whoever comes."""
-    with db.write() as session:
-        row, now = lock_claimed(db, session, claim)
-        row.lease_until = None
-        row.updated_at = now
-        history.add(session, row.uuid, row.claim_number, now, message=f"Released: {reason}")
+    leases.release(db, Notification, claim, reason)
     LOG.info("notification %s: released (host %s): %s", claim.uuid, claim.host_name, reason)
 
 
@@ -395,4 +385,6 @@ def finish(
         row.lease_until = None
         row.updated_at = now
         history.add(session, row.uuid, row.claim_number, now, message=f"{status}: {message}")
+        if status in ENDED:
+            operation_claims.recovery_ended(session, row, now)
     return (now - claim.created_at).total_seconds()

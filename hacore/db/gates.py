@@ -97,6 +97,21 @@ def last_count(session: orm.Session, notification_uuid: str) -> dict[str, Any] |
     return next((each for each in rows if each and isinstance(each.get("missing"), int)), None)
 
 
+def was_denied(db: Database, notification_uuid: str) -> bool:
+    """Return whether a device had refused the login of hacore when it was last asked."""
+    with db.read() as session:
+        facts = session.scalar(
+            sa.select(HistoryEntry.facts)
+            .where(
+                HistoryEntry.notification_uuid == notification_uuid,
+                HistoryEntry.gate == Gate.PROOF,
+            )
+            .order_by(HistoryEntry.id.desc())
+            .limit(1)
+        )
+        return bool((facts or {}).get("denied"))
+
+
 def of(db: Database, notification_uuid: str) -> list[Asked]:
     """Return what all gates have answered this recovery, in order.
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db.models import HistoryEntry
+from hacore.db.models import HistoryEntry, OperationEntry
 from hacore.states import Answer, Gate
 
 #: How the message of a notification begins for which an operator requested a retry.
@@ -24,7 +24,7 @@ class StepRun:
     step: str
     state: str | None = None
     progress: float | None = None  #: 0 to 1
-    entries: list[HistoryEntry] = dataclasses.field(default_factory=list)
+    entries: list[HistoryEntry | OperationEntry] = dataclasses.field(default_factory=list)
 
 
 def add(
@@ -91,7 +91,7 @@ def has_since(
     return session.scalar(found) is not None
 
 
-def step_runs(entries: Iterable[HistoryEntry]) -> list[StepRun]:
+def step_runs(entries: Iterable[HistoryEntry | OperationEntry]) -> list[StepRun]:
     """Return each step of each claim, in the order in which they began."""
     runs: dict[tuple[int, str], StepRun] = {}
     for entry in entries:

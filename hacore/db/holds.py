@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db import claims, gates, history, moves, notifications
+from hacore.db import claims, gates, history, moves, notifications, operation_claims
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Notification
@@ -32,6 +32,7 @@ class Held:
     """One recovery that is held.
 
     :ivar for_s: for how long.
+    :ivar total_s: with the times that it was held before.
     """
 
     uuid: str
@@ -42,6 +43,7 @@ class Held:
     payload: dict[str, Any]
     rule: Rule
     for_s: float
+    total_s: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ def expire(db: Database, notification_uuid: str, after_s: float) -> bool:
         row.updated_at = now
         moves.fail_open(moves.of(session, row.uuid), now, text)
         history.add(session, row.uuid, row.claim_number, now, message=f"failed: {text}")
+        operation_claims.recovery_ended(session, row, now)
     LOG.error("notification %s: error -> failed: %s (host %s)", row.uuid, text, row.host.name)
     return True
 
@@ -207,6 +210,7 @@ _HELD_COLUMNS = (
         Notification.payload,
         Notification.held_rule,
         Notification.held_since,
+        Notification.held_s,
     )
     .join(Host, Host.uuid == Notification.source_host_uuid)
     .where(HELD)
@@ -229,6 +233,7 @@ def all_of(db: Database) -> list[Held]:
             payload=row.payload,
             rule=Rule(row.held_rule),
             for_s=(now - row.held_since).total_seconds(),
+            total_s=row.held_s + (now - row.held_since).total_seconds(),
         )
         for row in rows
     ]

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy import orm
 
-from hacore.db import paging, segments
+from hacore.db import operations, paging, segments
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Segment
 from hacore.errors import Duplicate, HostNotFound
+from hacore.hostnames import hint
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +56,22 @@ def get(db: Database, segment_uuid: str, host_uuid: str) -> Host:
 
 
 @retry
+def named(db: Database, name: str) -> Host:
+    """Return the registered host of that name.
+
+    Raises HostNotFound.
+    """
+    with db.read() as session:
+        host = session.scalar(sa.select(Host).where(Host.name == name, Host.deleted == 0))
+        if host is None:
+            known = session.scalars(sa.select(Host.name).where(Host.deleted == 0))
+            raise HostNotFound(
+                f"No host named {name!r} is registered in any segment{hint(name, known)}"
+            )
+        return host
+
+
+@retry
 def list_(
     db: Database, segment_uuid: str, filters: Mapping[str, Any], page: paging.Page
 ) -> list[Host]:
@@ -87,16 +104,6 @@ def registered(db: Database) -> list[Registered]:
 
 
 @retry
-def named(db: Database, name: str) -> str:
-    """Return the uuid of the registered host with this name.  Raises HostNotFound."""
-    with db.read() as session:
-        uuid = session.scalar(sa.select(Host.uuid).where(Host.name == name, Host.deleted == 0))
-    if uuid is None:
-        raise HostNotFound(f"No host named {name!r} is registered.")
-    return uuid
-
-
-@retry
 def refuse_in_use(db: Database, segment_uuid: str, host_uuid: str) -> Host:
     """Return the host if it can be changed now; to ask before something slow.
 
@@ -105,6 +112,7 @@ def refuse_in_use(db: Database, segment_uuid: str, host_uuid: str) -> Host:
     with db.read() as session:
         host = _find(session, segment_uuid, host_uuid)
         segments.refuse_in_use(session, segment_uuid, f"Host {host.name}")
+        operations.refuse_in_use(session, host)
         return host
 
 
@@ -123,8 +131,10 @@ def update(db: Database, segment_uuid: str, host_uuid: str, changes: Mapping[str
                 setattr(host, name, value)
             if "on_maintenance" in changes:
                 host.maintenance_by = None
+                host.was_reserved = False
             if "reserved" in changes:
                 host.taken_by = host.enabled_from = host.joined_aggregates = None
+                host.was_reserved = False
             host.updated_at = db.now(session)
             session.flush()
             return host
@@ -165,6 +175,8 @@ def _find(session: orm.Session, segment_uuid: str, host_uuid: str, lock: bool = 
 def _lock(session: orm.Session, segment_uuid: str, host_uuid: str) -> Host:
     host = _find(session, segment_uuid, host_uuid, lock=True)
     segments.refuse_in_use(session, segment_uuid, f"Host {host.name}")
+    operations.refuse_in_use(session, host)
+    host.locks += 1
     return host
 
 

@@ -13,7 +13,7 @@ import logging
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db import history, notifications
+from hacore.db import history, notifications, operation_claims
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
 from hacore.db.moves import fail_open
@@ -207,6 +207,7 @@ def abandon(db: Database, notification_uuid: str, by: str, reason: str) -> list[
         _end_hold(row, now)
         row.updated_at = now
         history.add(session, row.uuid, row.claim_number, now, message=f"failed: {text}")
+        operation_claims.recovery_ended(session, row, now)
     LOG.error(
         "notification %s: %s -> failed: %s (host %s, request %s)",
         row.uuid,

@@ -14,7 +14,13 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hacore.states import TRANSITIONS, MoveStatus, NotificationStatus
+from hacore.states import (
+    OPERATION_TRANSITIONS,
+    TRANSITIONS,
+    MoveStatus,
+    NotificationStatus,
+    OperationStatus,
+)
 
 _NAIVE = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 _TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
@@ -112,11 +118,13 @@ class Host(Base):
     #: already), and the ids of the aggregates that it was added to.
     enabled_from: Mapped[str | None]
     joined_aggregates: Mapped[list[int] | None] = mapped_column(sa.JSON(none_as_null=True))
-    #: The notification whose recovery disabled the compute service of this host, when, and
+    #: The notification, or operation, that disabled the compute service of this host, when, and
     #: with which reason; None: hacore has not, or has enabled it again.
     disabled_by: Mapped[str | None] = mapped_column(sa.String(36))
     disabled_at: Mapped[datetime.datetime | None]
     disabled_reason: Mapped[str | None]
+    #: It was a reserved host when the recovery began that set on_maintenance.
+    was_reserved: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     segment_uuid: Mapped[str] = mapped_column(sa.ForeignKey("segments.uuid"))
     deleted_at: Mapped[datetime.datetime | None]
     deleted: Mapped[int] = mapped_column(default=0)
@@ -253,6 +261,59 @@ class HistoryEntry(Base):
     facts: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
 
 
+class Operation(Base):
+    """What an operator has asked hacore to do with a host; engines claim it as a notification."""
+
+    __tablename__ = "operations"
+    __table_args__ = _with(sa.Index(None, "status", "id"), sa.Index(None, "host_uuid", "status"))
+
+    uuid: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    type: Mapped[str] = mapped_column(sa.String(36))
+    status: Mapped[str] = mapped_column(sa.String(36), default=OperationStatus.NEW)
+    host_uuid: Mapped[str] = mapped_column(sa.ForeignKey("hosts.uuid"))
+    by: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(_TEXT)
+    options: Mapped[dict[str, Any]]
+    #: When it is given up.
+    deadline: Mapped[datetime.datetime]
+    #: What it has done to its host, written before it is done: undone where it fails.
+    did: Mapped[dict[str, Any]]
+    message: Mapped[str | None] = mapped_column(_TEXT)
+    request_id: Mapped[str | None]
+    #: As of Notification.
+    owner: Mapped[str | None]
+    lease_until: Mapped[datetime.datetime | None]
+    claim_number: Mapped[int] = mapped_column(default=0)
+    #: When a waiting one is looked at again.
+    retry_at: Mapped[datetime.datetime | None]
+    locks: Mapped[int] = mapped_column(default=0)
+
+    host: Mapped[Host] = orm.relationship(lazy="raise")
+
+    @orm.validates("status")
+    def _follows(self, _key: str, status: str) -> str:
+        """Refuse what hacore.states does not let follow."""
+        before = self.status
+        if before is not None and status not in OPERATION_TRANSITIONS[OperationStatus(before)]:
+            raise ValueError(f"An operation that is {before} cannot become {status}.")
+        return status
+
+
+class OperationEntry(Base):
+    """One line of an operation's history; only ever added."""
+
+    __tablename__ = "operation_events"
+    __table_args__ = _with(sa.Index(None, "operation_uuid", "id"))
+
+    operation_uuid: Mapped[str] = mapped_column(sa.ForeignKey("operations.uuid"))
+    claim_number: Mapped[int]
+    #: As of HistoryEntry.
+    step: Mapped[str | None]
+    state: Mapped[str | None] = mapped_column(sa.String(36))
+    progress: Mapped[float | None]
+    message: Mapped[str | None] = mapped_column(_TEXT)
+
+
 class HostState(Base):
     """Whether Nova hears a host, as the engine that watches last wrote it; see hacore.db.watch."""
 
@@ -331,6 +392,22 @@ class Proof(Base):
     beat: Mapped[str | None] = mapped_column(sa.String(64))
     void_at: Mapped[datetime.datetime | None]
     void_reason: Mapped[str | None] = mapped_column(_TEXT)
+    #: Of fencing devices: what each of them has shown, and when.
+    details: Mapped[list[dict[str, Any]] | None] = mapped_column(sa.JSON(none_as_null=True))
+
+
+class FencingOrder(Base):
+    """An order to a fencing device; see `hacore.db.orders`.  ``closed_at`` None: outstanding."""
+
+    __tablename__ = "fencing_orders"
+    __table_args__ = _with(sa.Index(None, "host_uuid", "closed_at"))
+
+    host_uuid: Mapped[str] = mapped_column(sa.String(36))
+    notification_uuid: Mapped[str] = mapped_column(sa.String(36))
+    #: The name of its class in the file of devices.
+    device: Mapped[str]
+    closed_at: Mapped[datetime.datetime | None]
+    outcome: Mapped[str | None] = mapped_column(sa.String(36))
 
 
 class Service(Base):

@@ -111,10 +111,12 @@ def fail_open(rows: list[Move], now: datetime.datetime, text: str) -> None:
 
 
 @retry
-def have_begun(db: Database, claim: Claim) -> bool:
+def have_begun(db: Database, notification_uuid: str) -> bool:
     """Return whether the evacuation of an instance has begun."""
     begun = (MoveStatus.ONGOING, MoveStatus.SUCCEEDED)
-    found = sa.select(Move.id).where(Move.notification_uuid == claim.uuid, Move.status.in_(begun))
+    found = sa.select(Move.id).where(
+        Move.notification_uuid == notification_uuid, Move.status.in_(begun)
+    )
     with db.read() as session:
         return session.scalar(found.limit(1)) is not None
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm.interfaces import ORMOption
 
-from hacore.db import history, paging
+from hacore.db import history, operation_claims, paging
 from hacore.db.engine import Database, UtcNow, retry
 from hacore.db.models import HistoryEntry, Host, Notification
 from hacore.errors import Duplicate, Invalid, NotificationNotFound, OnMaintenance
@@ -205,6 +205,8 @@ def _refuse_on_maintenance(
 ) -> None:
     if not host.on_maintenance:
         return
+    if type_ is NotificationType.COMPUTE_HOST and operation_claims.has_open(session, host.uuid):
+        return  # it dies while it is brought back
     if type_ is NotificationType.COMPUTE_HOST and host.maintenance_by is not None:
         setter = session.scalar(
             sa.select(Notification.type).where(Notification.uuid == host.maintenance_by)

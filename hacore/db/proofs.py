@@ -2,14 +2,15 @@
 """Proofs: whose word it is that a host is off, and for how long that stands.
 
 A proof is void from when Nova hears the host again; that is found by who watches Nova
-(`hacore.engine.proofs`), who also notes the heartbeat that Nova shows while the host is off.
-Nothing else of it ever changes.
+(`hacore.engine.proofs`), who also notes the heartbeat that Nova shows while the host is off; or
+from when the host is in service again.  Nothing else of it ever changes.
 """
 
 import dataclasses
 import datetime
 import logging
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -28,7 +29,7 @@ REBOOT_S = 120.0
 #: Each node of a cluster posts what one of them has done: within so many seconds that is one proof.
 _SAME_S = 60.0
 #: What goes on once the host is proved off, whatever else is wrong.
-_LIFTED = frozenset(Rule) - {Rule.PAUSE, Rule.RESTARTS}
+_LIFTED = frozenset(Rule) - {Rule.PAUSE, Rule.RESTARTS, Rule.OWN_HOST}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Given:
         """What it says."""
         why = f": {self.reason.rstrip('.')}" if self.reason else ""
         match self.kind:
+            case ProofKind.POWER_OFF:
+                return f"{self.host} is off{why}."
             case ProofKind.STEP:
                 return f"A step has proved that {self.host} is off."
             case ProofKind.OPERATOR:
@@ -76,6 +79,25 @@ def of_step(db: Database, claim: Claim, beat: str | None) -> None:
         row, now = claims.lock_claimed(db, session, claim)
         session.add(_row(row.source_host_uuid, row.uuid, ProofKind.STEP, now, beat=beat))
     LOG.info("notification %s: a step has proved host %s off", claim.uuid, claim.host_name)
+
+
+@retry
+def of_devices(
+    db: Database, claim: Claim, beat: str | None, reason: str, details: list[dict[str, Any]]
+) -> None:
+    """Record that the fencing devices of its host have proved it off.
+
+    :param reason: what they have shown, in words.
+    :param details: the same of each, as JSON.
+    """
+    with db.write() as session:
+        row, now = claims.lock_claimed(db, session, claim)
+        proof = _row(
+            row.source_host_uuid, row.uuid, ProofKind.POWER_OFF, now, beat=beat, reason=reason
+        )
+        proof.details = details
+        session.add(proof)
+    LOG.warning("host %s is off: %s", claim.host_name, reason)
 
 
 @retry
@@ -232,6 +254,24 @@ def void(db: Database, given: Given, why: str) -> bool:
             return False
     LOG.warning("host %s: a proof is void: %s %s", given.host, given.sentence, why)
     return True
+
+
+def void_all(session: orm.Session, host_uuid: str, now: datetime.datetime, why: str) -> None:
+    """Record, within the caller's transaction, that no proof of a host stands any longer.
+
+    Those stay that were made for a failure which was reported meanwhile.
+    """
+    live = session.scalars(
+        sa.select(Notification.uuid).where(
+            Notification.source_host_uuid == host_uuid, Notification.status.in_(LIVE)
+        )
+    ).all()
+    stand = sa.update(Proof).where(
+        Proof.host_uuid == host_uuid,
+        Proof.void_at.is_(None),
+        sa.or_(Proof.notification_uuid.is_(None), Proof.notification_uuid.not_in(live)),
+    )
+    change(session, stand.values(void_at=now, void_reason=why, updated_at=now))
 
 
 def of_host(db: Database, host_uuid: str) -> list[Given]:

@@ -9,15 +9,18 @@ import sqlalchemy as sa
 from hacore.db.engine import Database, change, retry
 from hacore.db.models import (
     Base,
+    FencingOrder,
     HistoryEntry,
     Host,
     Move,
     Notification,
+    Operation,
+    OperationEntry,
     Proof,
     Segment,
     Service,
 )
-from hacore.states import ENDED
+from hacore.states import ENDED, OPERATION_ENDED
 
 LOG = logging.getLogger(__name__)
 
@@ -30,9 +33,9 @@ _BATCH = 500
 def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str, int]:
     """Remove what ended or was deleted more than `before_days` ago; return rows by table.
 
-    Notifications go with their moves and history; segments and hosts only if they are
-    soft-deleted and no notification refers to them; processes by their last heartbeat; proofs
-    by their age, with their recovery.
+    Notifications go with their moves and history, operations with theirs; segments and hosts
+    only if they are soft-deleted and nothing refers to them; processes by their last heartbeat;
+    proofs by their age, with their recovery; orders to fencing devices unless they are outstanding.
 
     In batches, each in its own transaction: a purge that was interrupted has removed whole
     notifications, and the next one continues.
@@ -43,6 +46,7 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
         Notification.status.in_(ENDED),
         sa.func.coalesce(Notification.updated_at, Notification.created_at) < limit,
     )
+    old_operation = sa.and_(Operation.status.in_(OPERATION_ENDED), Operation.updated_at < limit)
     host = sa.and_(
         Host.deleted != 0,
         Host.deleted_at < limit,
@@ -50,6 +54,11 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
             sa.select(Notification.source_host_uuid).where(~old)
             if dry_run
             else sa.select(Notification.source_host_uuid)
+        ),
+        Host.uuid.not_in(
+            sa.select(Operation.host_uuid).where(~old_operation)
+            if dry_run
+            else sa.select(Operation.host_uuid)
         ),
     )
     segment = sa.and_(
@@ -64,11 +73,16 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
             sa.select(Host.segment_uuid).where(~host) if dry_run else sa.select(Host.segment_uuid)
         ),
     )
+    gone = sa.select(Operation.uuid).where(old_operation)
     others: list[tuple[type[Base], sa.ColumnElement[bool]]] = [
+        (OperationEntry, OperationEntry.operation_uuid.in_(gone)),
+        (Operation, old_operation),
         (Host, host),
         (Segment, segment),
         (Service, Service.alive_until < limit),
         (Proof, _is_old_proof(limit, old, dry_run=dry_run)),
+        # an outstanding order may be carried out at any time
+        (FencingOrder, FencingOrder.closed_at < limit),
     ]
     if dry_run:
         return _count(db, old, others)

@@ -9,7 +9,7 @@ import logging
 
 import sqlalchemy as sa
 
-from hacore.db import claims, history
+from hacore.db import claims, history, operation_claims
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
 from hacore.db.models import HistoryEntry, Host, Notification
@@ -60,7 +60,7 @@ def begin_maintenance(db: Database, claim: Claim) -> None:
             host.updated_at = now
             LOG.info("host %s: on maintenance (notification %s)", host.name, row.uuid)
         if host.reserved and claim.type == NotificationType.COMPUTE_HOST:
-            row.took_reserved = True
+            row.took_reserved = host.was_reserved = True
             host.reserved = False
             host.updated_at = now
             LOG.info("host %s: no longer reserved (notification %s)", host.name, row.uuid)
@@ -80,6 +80,7 @@ def end_maintenance(db: Database, claim: Claim) -> None:
             LOG.info("host %s: no longer on maintenance (notification %s)", host.name, row.uuid)
         if row.took_reserved:
             host.reserved = True
+            host.was_reserved = False
             LOG.info("host %s: reserved again (notification %s)", host.name, row.uuid)
         row.set_maintenance = row.took_reserved = False
         host.updated_at = now
@@ -95,6 +96,17 @@ def keep_maintenance(db: Database, claim: Claim) -> None:
             .where(Host.uuid == row.source_host_uuid, Host.on_maintenance.is_(True))
             .values(maintenance_by=row.uuid)
         )
+
+
+@retry
+def take_over(db: Database, claim: Claim) -> None:
+    """End an operation of the host that this recovery has paused: evacuations begin."""
+    with db.read() as session:  # none is accepted while this recovery has not ended
+        if not operation_claims.has_open(session, claim.host_uuid):
+            return
+    with db.write() as session:
+        row, now = claims.lock_claimed(db, session, claim)
+        operation_claims.end_by_recovery(session, row, now)
 
 
 @retry

@@ -75,7 +75,15 @@ def _needs(revision: str) -> str:
 #: The revisions that this version knows.
 OURS = History(
     pathlib.Path(__file__).parent / "migrations",
-    ("0001", "0002_needs_0001", "0003_needs_0001", "0004_needs_0001", "0005_needs_0001"),
+    (
+        "0001",
+        "0002_needs_0001",
+        "0003_needs_0001",
+        "0004_needs_0001",
+        "0005_needs_0001",
+        "0006_needs_0001",
+        "0007_needs_0001",
+    ),
 )
 
 

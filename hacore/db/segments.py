@@ -18,9 +18,9 @@ from sqlalchemy import orm
 
 from hacore.db import claims, history, paging
 from hacore.db.engine import Database, retry
-from hacore.db.models import Host, Notification, Segment
+from hacore.db.models import Host, Notification, Operation, Segment
 from hacore.errors import Duplicate, InUse, SegmentNotFound
-from hacore.states import LIVE
+from hacore.states import LIVE, OPERATION_OPEN
 
 LOG = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def delete(db: Database, segment_uuid: str) -> Segment:
     with db.write() as session:
         segment = _lock(session, segment_uuid)
         refuse_in_use(session, segment_uuid, f"Segment {segment_uuid}")
+        _refuse_operations(session, segment_uuid)
         now = db.now(session)
         session.execute(
             sa.update(Host)
@@ -143,6 +144,21 @@ def refuse_in_use(session: orm.Session, segment_uuid: str, what: str) -> None:
         raise InUse(
             f"{what} cannot be changed or deleted while notification {live} of its segment "
             "has not ended."
+        )
+
+
+def _refuse_operations(session: orm.Session, segment_uuid: str) -> None:
+    """Raise InUse if a host of the segment has an open operation: it would be deleted with it."""
+    found = session.execute(
+        sa.select(Operation.uuid, Host.name)
+        .join(Operation.host)
+        .where(Host.segment_uuid == segment_uuid, Operation.status.in_(OPERATION_OPEN))
+        .limit(1)
+    ).first()
+    if found is not None:
+        raise InUse(
+            f"Segment {segment_uuid} cannot be deleted while operation {found.uuid} of its host "
+            f"{found.name} has not ended."
         )
 
 

@@ -15,21 +15,24 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from hacore import processes
-from hacore.db import history
+from hacore.db import leases
 from hacore.db.engine import Database, change, retry
-from hacore.db.models import Host, Notification, Service
+from hacore.db.leases import Row
+from hacore.db.models import Host, Notification, Operation, Service
 from hacore.states import NotificationStatus
 
 #: The first version whose engines hold what is not safe; see doc/safety.md.
 LIMITS_SINCE = "0.2.0"
+#: The first version that knows operations: others pause none where they recover from a failure.
+OPERATIONS_SINCE = "0.2.0"
 ENGINE = "hacore-engine"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claimed:
-    """A notification that an engine works on."""
+    """A notification, or an operation, that an engine works on."""
 
-    notification_uuid: str
+    uuid: str
     type: str
     host: str
 
@@ -136,20 +139,8 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
         if not dead:
             return []
         now = db.now(session)
-        claimed = session.scalars(
-            sa.select(Notification)
-            .where(
-                Notification.owner.in_(dead),
-                Notification.status == NotificationStatus.RUNNING,
-                Notification.lease_until.is_not(None),
-            )
-            .with_for_update()
-        )
-        for row in claimed:
-            row.lease_until = None
-            row.updated_at = now
-            text = f"Released: the process {row.owner} has died."
-            history.add(session, row.uuid, row.claim_number, now, message=text)
+        _release(session, Notification, dead, now)
+        _release(session, Operation, dead, now)
         change(
             session,
             sa.update(Service)
@@ -157,6 +148,22 @@ def release_claims_of_the_dead(db: Database, binary: str) -> list[str]:
             .values(alive_until=now),
         )
     return dead
+
+
+def _release(
+    session: orm.Session, table: type[Row], owners: list[str], now: datetime.datetime
+) -> None:
+    claimed = session.scalars(
+        sa.select(table)
+        .where(
+            table.owner.in_(owners), table.status == leases.RUNNING, table.lease_until.is_not(None)
+        )
+        .with_for_update()
+    )
+    for row in claimed:
+        row.lease_until = None
+        row.updated_at = now
+        leases.note(session, row, now, message=f"Released: the process {row.owner} has died.")
 
 
 def _identity(row: Service) -> processes.Identity:
@@ -190,16 +197,11 @@ def list_(db: Database) -> list[Process]:
         rows = session.scalars(
             sa.select(Service).order_by(Service.binary, Service.host, Service.id)
         ).all()
-        claimed = session.execute(
-            sa.select(Notification.owner, Notification.uuid, Notification.type, Host.name)
-            .join(Host, Host.uuid == Notification.source_host_uuid)
-            .where(
-                Notification.status == NotificationStatus.RUNNING,
-                Notification.owner.in_([row.name for row in rows]),
-                Notification.lease_until >= now,
-            )
-            .order_by(Notification.id)
-        ).all()
+        owners = [row.name for row in rows]
+        claimed = [
+            *session.execute(_claimed(owners, now)),
+            *session.execute(_claimed_operations(owners, now)),
+        ]
     return [
         Process(
             name=row.name,
@@ -211,13 +213,41 @@ def list_(db: Database) -> list[Process]:
             since=row.created_at,
             seen=row.updated_at or row.created_at,
             claims=tuple(
-                Claimed(notification_uuid, kind, host)
-                for owner, notification_uuid, kind, host in claimed
+                Claimed(uuid, kind, host)
+                for owner, uuid, kind, host in claimed
                 if owner == row.name
             ),
         )
         for row in rows
     ]
+
+
+def _claimed(owners: list[str], now: datetime.datetime) -> sa.Select[str | None, str, str, str]:
+    return (
+        sa.select(Notification.owner, Notification.uuid, Notification.type, Host.name)
+        .join(Host, Host.uuid == Notification.source_host_uuid)
+        .where(
+            Notification.status == NotificationStatus.RUNNING,
+            Notification.owner.in_(owners),
+            Notification.lease_until >= now,
+        )
+        .order_by(Notification.id)
+    )
+
+
+def _claimed_operations(
+    owners: list[str], now: datetime.datetime
+) -> sa.Select[str | None, str, str, str]:
+    return (
+        sa.select(Operation.owner, Operation.uuid, Operation.type, Host.name)
+        .join(Operation.host)
+        .where(
+            Operation.status == leases.RUNNING,
+            Operation.owner.in_(owners),
+            Operation.lease_until >= now,
+        )
+        .order_by(Operation.id)
+    )
 
 
 def without_limits(db: Database) -> list[Process]:
@@ -228,6 +258,15 @@ def without_limits(db: Database) -> list[Process]:
         if process.binary == ENGINE
         and process.alive
         and number(process.version) < number(LIMITS_SINCE)
+    ]
+
+
+def without_operations(db: Database) -> list[Process]:
+    """Return the processes that are alive and of a version that does not know operations."""
+    return [
+        process
+        for process in list_(db)
+        if process.alive and number(process.version) < number(OPERATIONS_SINCE)
     ]
 
 

@@ -88,6 +88,9 @@ def _end_move(context: RecoveryContext, evacuator: InstanceEvacuator, move: Move
 def restore_host(context: RecoveryContext, service: Service) -> None:
     """Undo what this recovery, in whichever attempt, did to a host that turned out to live."""
     db, claim = context.db, context.claim
+    if left := context.fencing.unsettled():
+        context.note(f"{service.host} stays disabled and on maintenance: {left.why}.")
+        return
     if recoveries.disabled_service(db, claim):
         context.nova.enable_service(service)
         recoveries.enabled_again(db, claim)

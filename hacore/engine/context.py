@@ -1,18 +1,22 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What a recovery works with: its claim, Nova, database, clock, and what all recoveries share."""
+"""What a recovery or an operation works with: claim, Nova, database, clock, what all share."""
 
+import abc
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
 from oslo_config import cfg
 
 from hacore.clock import Clock
-from hacore.db import recoveries
+from hacore.db import leases, recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
-from hacore.db.models import Move
+from hacore.db.models import Move, Operation
+from hacore.db.operation_claims import OperationClaim
 from hacore.engine.census import CensusTaker
 from hacore.engine.evacuation import Evacuation
+from hacore.engine.fencing import Fencing, HostDevices, HostFencing
 from hacore.engine.gates import Gates
 from hacore.engine.lease import Lease
 from hacore.engine.listing_cache import ListingCache
@@ -24,6 +28,7 @@ from hacore.errors import TransientNovaError
 from hacore.nova import LATE_S, Instance, Nova
 from hacore.states import StepState
 
+LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -36,6 +41,7 @@ class EngineContext:
     :ivar watch: which hosts Nova hears.
     :ivar census: how many of them are missing.
     :ivar proofs: which of them are proved off.
+    :ivar fencing: the devices that switch them off.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class EngineContext:
         clock: Clock,
         calls: Pool,
         watch: Watch,
+        fencing: Fencing | None = None,
     ) -> None:
         self.conf = conf
         self.db = db
@@ -56,57 +63,59 @@ class EngineContext:
         self.listings = ListingCache(clock, conf.verify_interval)
         self.watch = watch
         self.census = CensusTaker(db, clock, watch)
+        self.fencing = fencing or Fencing(conf, clock)
         self.proofs = Proofs(db, clock, watch, conf.fencing.proof_lifetime)
 
 
-class RecoveryContext:
-    """One claim on a notification; what tasks get as ``context``.
+class Context(abc.ABC):
+    """One claim; what tasks get as ``context``.
 
-    :ivar claim: the notification, its host and segment.
+    :ivar claim: the notification or the operation, and its host.
     :ivar conf: all options.
     :ivar nova: Nova, bound to this claim: it refuses when the lease is lost.
     :ivar guard: whether the work may go on, and a sleep that ends when it may not.
-    :ivar gates: whether this is what it seems, and it is safe to go on.
     """
 
-    def __init__(self, engine: EngineContext, claim: Claim, lease: Lease) -> None:
-        self.claim = claim
+    claim: Claim | OperationClaim
+
+    def __init__(
+        self,
+        engine: EngineContext,
+        lease: Lease,
+        request_id: str | None,
+        may_move: Callable[[], None] = lambda: None,
+    ) -> None:
         self.conf = engine.conf
         self.db = engine.db
-        self.nova = engine.nova.bound(lease, claim.request_id, lambda: self.gates.before_call())
+        self.nova = engine.nova.bound(lease, request_id, may_move)
         self.clock = engine.clock
         self.guard = lease
         self.engine = engine
-        self.gates = Gates(self)
 
     @property
     def request_id(self) -> str | None:
-        """Id of the REST request that brought the notification."""
+        """Id of the REST request that brought the notification, or the operation."""
         return self.claim.request_id
 
     # ------------------------------------------------------------ history
 
+    @abc.abstractmethod
     def record(
         self,
-        step: str,
+        step: str | None,
         message: str | None = None,
         progress: float | None = None,
         state: StepState | None = None,
     ) -> None:
         """Add a line about a step to the history, as ``recovery_workflow_details`` shows it."""
-        recoveries.record(
-            self.db, self.claim, step, state=state, progress=progress, message=message
-        )
 
     def note(self, message: str) -> None:
         """Add a line to the history that belongs to no step."""
-        recoveries.record(self.db, self.claim, None, message=message)
+        self.record(None, message)
 
-    tell = note  #: its name before, which operators' own tasks may use
-
-    def reached(self, step: str, state: StepState) -> bool:
-        """Whether an earlier claim of this attempt had brought `step` to `state`."""
-        return recoveries.reached(self.db, self.claim, step, state)
+    def tell(self, message: str) -> None:
+        """Do the same: its name before, which operators' own tasks may use."""
+        self.note(message)
 
     # --------------------------------------------------------------- Nova
 
@@ -141,23 +150,7 @@ class RecoveryContext:
             if whole:
                 self.guard.wait(self.conf.verify_interval)
 
-    def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
-        """Evacuate the open moves, to the host `target` or where Nova chooses.
-
-        Returns the moves that failed, each with the reason.  Raises RecoveryHeld where it is not
-        safe to begin, or to go on once it has begun.
-        """
-        self.gates.before_evacuating()
-        return Evacuation(self, step, target).run()
-
     # ------------------------------------------------------------ waiting
-
-    def outwait_earlier_claims(self) -> None:
-        """Wait until nothing that an earlier claim has sent can reach Nova any more.
-
-        It has sent nothing since this claim was taken.
-        """
-        self.outwait(recoveries.seconds_since_claim(self.db, self.claim))
 
     def outwait(self, age_s: float) -> None:
         """Wait until a call that was sent `age_s` seconds ago cannot reach Nova any more."""
@@ -183,3 +176,93 @@ class RecoveryContext:
             if remaining_s <= 0:
                 return None
             self.guard.wait(min(interval_s, remaining_s))
+
+
+class RecoveryContext(Context):
+    """One claim on a notification.
+
+    :ivar fencing: the devices of the host.
+    :ivar gates: whether this is what it seems, and it is safe to go on.
+    """
+
+    claim: Claim
+
+    def __init__(self, engine: EngineContext, claim: Claim, lease: Lease) -> None:
+        super().__init__(engine, lease, claim.request_id, lambda: self.gates.before_call())
+        self.claim = claim
+        self.gates = Gates(self)
+        self.fencing = HostFencing(self)
+
+    def record(
+        self,
+        step: str | None,
+        message: str | None = None,
+        progress: float | None = None,
+        state: StepState | None = None,
+    ) -> None:
+        recoveries.record(
+            self.db, self.claim, step, state=state, progress=progress, message=message
+        )
+
+    def reached(self, step: str, state: StepState) -> bool:
+        """Whether an earlier claim of this attempt had brought `step` to `state`."""
+        return recoveries.reached(self.db, self.claim, step, state)
+
+    def evacuate(self, step: str, target: str | None = None) -> list[tuple[Move, str]]:
+        """Evacuate the open moves, to the host `target` or where Nova chooses.
+
+        Returns the moves that failed, each with the reason.  Raises RecoveryHeld where it is not
+        safe to begin, or to go on once it has begun.
+        """
+        self.gates.before_evacuating()
+        recoveries.take_over(self.db, self.claim)
+        return Evacuation(self, step, target).run()
+
+    # ------------------------------------------------------------ waiting
+
+    def outwait_earlier_claims(self) -> None:
+        """Wait until nothing that an earlier claim has sent can reach Nova any more.
+
+        It has sent nothing since this claim was taken.
+        """
+        self.outwait(recoveries.seconds_since_claim(self.db, self.claim))
+
+
+class OperationContext(Context):
+    """One claim on an operation.
+
+    :ivar fencing: the devices of the host.
+    :ivar remarks: what the steps have found that whoever reads its end should know.
+    """
+
+    claim: OperationClaim
+
+    def __init__(self, engine: EngineContext, claim: OperationClaim, lease: Lease) -> None:
+        super().__init__(engine, lease, claim.request_id)
+        self.claim = claim
+        self.fencing = HostDevices(self)
+        self.remarks: list[str] = []
+
+    def record(
+        self,
+        step: str | None,
+        message: str | None = None,
+        progress: float | None = None,
+        state: StepState | None = None,
+    ) -> None:
+        leases.record(
+            self.db, Operation, self.claim, step, state=state, progress=progress, message=message
+        )
+        if state is not None:
+            LOG.info(
+                "operation %s: step %s: %s (host %s)",
+                self.claim.uuid,
+                step,
+                state,
+                self.claim.host_name,
+            )
+
+    def remark(self, step: str, message: str) -> None:
+        """Add a line to the history, and to the sentence at the end."""
+        self.record(step, message)
+        self.remarks.append(message)

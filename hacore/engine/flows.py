@@ -37,6 +37,7 @@ class Kind:
 
 
 _ALWAYS = frozenset({"notification_uuid", "host_name", "payload"})
+_OF_OPERATIONS = frozenset({"operation_uuid", "host_name", "options"})
 KINDS = {
     kind.name: kind
     for kind in (
@@ -44,6 +45,7 @@ KINDS = {
         Kind("host-rh", "host_rh_failure_recovery_tasks", _ALWAYS | {"reserved_host"}),
         Kind("instance", "instance_failure_recovery_tasks", _ALWAYS | {"instance_uuid"}),
         Kind("process", "process_failure_recovery_tasks", _ALWAYS | {"process_name"}),
+        Kind("return", "host_return_tasks", _OF_OPERATIONS),
     )
 }
 

@@ -6,21 +6,34 @@ RecoveryHeld.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hacore.db import gates, holds, mass_failure, moves, pauses, proofs, restarts
 from hacore.db.mass_failure import Limits
 from hacore.db.proofs import Given
+from hacore.engine import together
 from hacore.errors import DatabaseBusy, DatabaseUnavailable, HostHeard, RecoveryError
 from hacore.nova import Service
 from hacore.nova.heartbeats import Pulse
-from hacore.states import Answer, Gate, Hearing, NotificationType, ProofKind, Rule
+from hacore.states import (
+    SILENT_AFTER,
+    Answer,
+    Gate,
+    Hearing,
+    NotificationType,
+    ProofKind,
+    Rule,
+)
 
-if TYPE_CHECKING:  # it makes one
+if TYPE_CHECKING:  # they make one
     from hacore.engine.context import RecoveryContext
+    from hacore.engine.fencing import HostFencing
 
 LOG = logging.getLogger(__name__)
 
+#: How many names a sentence repeats.
+_NAMED = 5
 #: Seconds from when evacuations may begin to the first call; a later one is asked for again.
 _FIRST_CALL_S = 5.0
 #: Seconds to wait before the first, second, ... restart of an instance within restart_window.
@@ -55,6 +68,7 @@ class Gates:
     def before_all(self) -> None:
         """Ask before anything is written for a failed host."""
         self.pause()
+        self._own_host()
         proof = self.proof()
         if proof is None or proof.kind is not ProofKind.OPERATOR:  # whose word stands for silence
             self._nova()
@@ -62,8 +76,13 @@ class Gates:
             return
         self._backlog()
         pulse = self._watch.pulse(self._claim.host_name)
-        if pulse is None or pulse.hearing is not Hearing.HEARD:  # else it will not be evacuated
+        if pulse is not None and pulse.hearing is Hearing.HEARD:
+            return  # it will not be evacuated
+        try:
             self._limits(begins=False)
+        except RecoveryHeld:
+            if not self._context.fencing.shows_off():
+                raise  # else it is asked again if the host has to be switched off after all
 
     def before_evacuating(self) -> None:
         """Ask before the first instance of the host is touched."""
@@ -169,18 +188,77 @@ class Gates:
             proofs.of_step(self._context.db, self._claim, pulse.beat if pulse else None)
 
     def _needs_proof(self) -> bool:
-        return needs_proof(self._context.conf)
+        return self._context.engine.fencing.needs_proof(self._claim.host_name)
 
     def _unproved(self) -> RecoveryHeld:
         host = self._claim.host_name
         return self._held(
             Gate.PROOF,
             Rule.PROOF,
-            f"nothing proves that {host} is off ([fencing] require_proof is always); goes on when "
-            "it is proved: see to it that it is off, then run 'hacore-manage host confirm-off "
-            f"{host}'.",
+            f"nothing proves that {host} is off, and [fencing] require_proof wants a proof; goes "
+            "on when it is proved: see to it that it is off, then run 'hacore-manage host "
+            f"confirm-off {host}'.",
             _facts(self._watch.pulse(host)),
         )
+
+    def not_proved(self, sentences: Sequence[str], *, denied: bool) -> RecoveryHeld:
+        """Return what holds a recovery whose host its devices do not prove off.
+
+        :param sentences: one for each level.
+        :param denied: a device has refused the login, and may lock out who tries again soon.
+        """
+        host = self._claim.host_name
+        return self._held(
+            Gate.PROOF,
+            Rule.PROOF,
+            f"nothing proves that {host} is off: {' '.join(sentences)} Its devices are asked "
+            "again; goes on when one proves it, or when you do: see to it that it is off, then run "
+            f"'hacore-manage host confirm-off {host}'.",
+            {"denied": denied},
+        )
+
+    def before_order(self, fencing: "HostFencing") -> None:
+        """Ask before a device is ordered to switch the host off."""
+        self.pause()
+        host, options = self._claim.host_name, self._context.conf.fencing
+        timeout_s = self._context.conf.wait_period_after_service_update
+        quiet = self._context.poll(lambda: self._is_quiet(host, options) or None, timeout_s)
+        if quiet is None:
+            raise self.not_silent(host, timeout_s)
+        self._together(fencing)
+        self._limits(begins=True)
+        if not self._is_quiet(host, options):  # that took a while
+            raise self.not_silent(host, timeout_s)
+
+    def _is_quiet(self, host: str, options: Any) -> bool:
+        """Whether Nova has not heard the host for long enough to switch it off."""
+        pulse = self._watch.pulse(host)
+        old = pulse is not None and (pulse.age_s or 0.0) >= options.least_silence
+        return old and self._is_silent(pulse)
+
+    def _together(self, fencing: "HostFencing") -> None:
+        """Hold where hosts fell silent together and are on: a switch has failed, and not they."""
+        host = self._claim.host_name
+        self._context.poll(
+            lambda: None if together.suspects(self._watch, host) >= together.HOSTS - 1 else True,
+            SILENT_AFTER * self._watch.interval_s,
+        )
+        others = together.fell_silent_with(self._watch, host)
+        if len(others) < together.HOSTS - 1 or self._approved(Rule.TOGETHER):
+            return
+        on = 0
+        for other in others:
+            on += not fencing.is_off(other)
+            if on == together.HOSTS - 1:
+                raise self._held(
+                    Gate.LIMITS,
+                    Rule.TOGETHER,
+                    f"{len(others) + 1} hosts fell silent within {together.WITHIN_S:g} s ({host}, "
+                    f"{', '.join(others[:_NAMED])}), and their devices do not say that they are "
+                    f"off: this may be a failed switch and not failed hosts; goes on when a device "
+                    f"of {host} says off, when Nova hears it, or when an operator approves it.",
+                    {"hosts": [host, *others]},
+                )
 
     # ----------------------------------------------------------- liveness
 
@@ -215,7 +293,7 @@ class Gates:
         pulse = self._watch.pulse(host)
         facts = _facts(pulse)
         if pulse is not None and pulse.hearing is Hearing.HEARD:
-            if moves.have_begun(self._context.db, self._claim):
+            if moves.have_begun(self._context.db, self._claim.uuid):
                 return self._heard_again(pulse)
             text = f"Nova hears {host}: its last heartbeat is {_age(pulse)} old."
             gates.record(self._context.db, self._claim, Gate.LIVENESS, Answer.STOP, facts, text)
@@ -230,6 +308,18 @@ class Gates:
             "when it is known, or when an operator approves it.",
             facts,
         )
+
+    def _own_host(self) -> None:
+        """Hold what only an engine on the host itself could recover: it would switch itself off."""
+        host = self._claim.host_name
+        if host in self._context.conf.own_hosts:
+            raise self._held(
+                Gate.LIVENESS,
+                Rule.OWN_HOST,
+                f"the only engine that is alive runs on {host} itself ([DEFAULT] own_hosts); goes "
+                "on when an engine elsewhere is.",
+                {"own_hosts": list(self._context.conf.own_hosts)},
+            )
 
     def _backlog(self) -> None:
         if self._watch.known() or not self._watch.after_absence:
@@ -316,11 +406,6 @@ class Gates:
 
     def _held(self, gate: Gate, rule: Rule, message: str, facts: dict[str, Any]) -> RecoveryHeld:
         return RecoveryHeld(gate, rule, message, facts)
-
-
-def needs_proof(conf: Any) -> bool:
-    """Whether a host must be proved off before it is evacuated."""
-    return bool(conf.fencing.require_proof == "always")
 
 
 def limits_of(conf: Any) -> Limits:

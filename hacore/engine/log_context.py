@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from oslo_context import context
 
 from hacore.db.claims import Claim
+from hacore.db.operation_claims import OperationClaim
 
 
 class Pool(Protocol):
@@ -21,10 +22,11 @@ class Pool(Protocol):
 
 
 class LogContext(context.RequestContext):
-    """What log lines say of a recovery; JSON lines also have ``notification`` and ``host``."""
+    """What log lines say; JSON lines also have ``notification`` or ``operation``, and ``host``."""
 
-    def __init__(self, claim: Claim) -> None:
-        self._facts = {"notification": claim.uuid, "host": claim.host_name}
+    def __init__(self, claim: Claim | OperationClaim) -> None:
+        kind = "notification" if isinstance(claim, Claim) else "operation"
+        self._facts = {kind: claim.uuid, "host": claim.host_name}
         super().__init__(request_id=claim.request_id, overwrite=False)
 
     def get_logging_values(self) -> dict[str, Any]:
@@ -32,8 +34,8 @@ class LogContext(context.RequestContext):
         return {**super().get_logging_values(), **self._facts}
 
 
-def enter(claim: Claim) -> None:
-    """Make this thread's log lines those of the claim's recovery, until it enters another."""
+def enter(claim: Claim | OperationClaim) -> None:
+    """Make this thread's log lines those of the claim's work, until it enters another."""
     LogContext(claim).update_store()
 
 

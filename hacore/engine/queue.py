@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""Claims notifications, renews their leases, and hands them to threads.
+"""Claims notifications and operations, renews their leases, and hands them to threads.
 
 Invariant: a lease is renewed only while a thread of this engine works on its
 claim; what no thread works on is left to whoever claims next.
@@ -7,16 +7,19 @@ claim; what no thread works on is left to whoever claims next.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
 from hacore import metrics
 from hacore.clock import Clock
-from hacore.db import claims
+from hacore.db import claims, leases, operation_claims
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
+from hacore.db.leases import Row
+from hacore.db.models import Notification, Operation
+from hacore.db.operation_claims import OperationClaim
 from hacore.engine.lease import Lease
 from hacore.errors import DatabaseUnavailable, Interrupted, LeaseLost
 
@@ -26,15 +29,21 @@ LOG = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 #: One part in so many of max_concurrent_recoveries is kept for host failures.
 _KEPT_FOR_HOSTS = 4
+#: Operations that are worked on at a time; at most: they are no recoveries, and take long.
+_MOST_OPERATIONS = 8
 _STOPPED = "The engine is stopping."
 
 
+AnyClaim = Claim | OperationClaim
+
+
 class Queue:
-    """The notifications of one engine.
+    """The notifications and operations of one engine.
 
     :param owner: name of this engine in claims, unlike any other's.
     :param submit: runs a function on a thread, soon.
     :param recover: works on a claim until it is ended or released.
+    :param operate: the same for an operation.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class Queue:
         owner: str,
         submit: Callable[..., Any],
         recover: Callable[[Claim, Lease], None],
+        operate: Callable[[OperationClaim, Lease], None],
     ) -> None:
         self._conf = conf
         self._db = db
@@ -52,11 +62,13 @@ class Queue:
         self._owner = owner
         self._submit = submit
         self._recover = recover
+        self._operate = operate
         self._active: dict[tuple[str, int], Lease] = {}
+        self._operations: set[tuple[str, int]] = set()  #: those among the active
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
-        self._orphans: list[Claim] = []
+        self._orphans: list[AnyClaim] = []
         self._woken = threading.Event()
         self._stopping = False
         self._stopped = threading.Event()
@@ -69,7 +81,7 @@ class Queue:
     # ------------------------------------------------------------- claims
 
     def wake(self) -> None:
-        """Claim due notifications now, without waiting for the next poll."""
+        """Claim what is due now, without waiting for the next poll."""
         self._woken.set()
 
     def run(self) -> None:
@@ -94,25 +106,16 @@ class Queue:
             self._clock.wait(self._woken, self._conf.claim_poll_interval)
 
     def claim_one(self) -> bool:
-        """Claim a notification and start its recovery; False when none is due, or no room."""
-        with self._lock:
-            room = self._conf.max_concurrent_recoveries - len(self._active)
-        if room <= 0:
-            return False
+        """Claim a notification or an operation and start; False when none is due, or no room."""
         asked = self._clock.monotonic()
-        claim = claims.claim(
-            self._db,
-            self._owner,
-            self._conf.claim_lease,
-            self._conf.notifications_expired_interval,
-            # a storm of small failures must not keep a dead host waiting
-            hosts_only=room <= self._conf.max_concurrent_recoveries // _KEPT_FOR_HOSTS,
-        )
+        claim = self._claim()
         if claim is None:
             return False
         lease = Lease(self._clock, self._conf.claim_lease, asked)
         with self._lock:
             self._active[claim.uuid, claim.number] = lease
+            if isinstance(claim, OperationClaim):
+                self._operations.add((claim.uuid, claim.number))
             self._idle.clear()
             if self._stopping:
                 lease.end(Interrupted(_STOPPED))
@@ -120,7 +123,7 @@ class Queue:
         try:
             self._submit(self._work, claim, lease)
         except Exception:  # as "can't start new thread", where the system has no more of them
-            LOG.exception("notification %s: failed to start a thread; released", claim.uuid)
+            LOG.exception("%s: failed to start a thread; released", _name(claim))
             with self._lock:
                 self._orphans.append(claim)
             self._has_ended(claim)
@@ -128,32 +131,56 @@ class Queue:
             return False
         return True
 
-    def _work(self, claim: Claim, lease: Lease) -> None:
+    def _claim(self) -> AnyClaim | None:
+        """Claim a notification; an operation only where none is due."""
+        most = self._conf.max_concurrent_recoveries
+        with self._lock:
+            room, operations = most - len(self._active), len(self._operations)
+        if room <= 0:
+            return None
+        # a storm of small failures must not keep a dead host waiting
+        hosts_only = room <= most // _KEPT_FOR_HOSTS
+        claim = claims.claim(
+            self._db,
+            self._owner,
+            self._conf.claim_lease,
+            self._conf.notifications_expired_interval,
+            hosts_only=hosts_only,
+            own_hosts=self._conf.own_hosts,
+        )
+        if claim is not None or hosts_only or operations >= _MOST_OPERATIONS:
+            return claim
+        return operation_claims.claim(self._db, self._owner, self._conf.claim_lease)
+
+    def _work(self, claim: AnyClaim, lease: Lease) -> None:
         try:
-            self._recover(claim, lease)
+            if isinstance(claim, OperationClaim):
+                self._operate(claim, lease)
+            else:
+                self._recover(claim, lease)
         except DatabaseUnavailable as exc:
             LOG.warning(
-                "notification %s: interrupted: %s; released once the database is available",
-                claim.uuid,
-                exc,
+                "%s: interrupted: %s; released once the database is available", _name(claim), exc
             )
             with self._lock:
                 self._orphans.append(claim)
         except Exception:  # the top of a thread
             LOG.exception(
-                "notification %s: unexpected exception in the recovery; its claim is taken over "
-                "once the lease has expired",
-                claim.uuid,
+                "%s: unexpected exception in the %s; its claim is taken over once the lease has "
+                "expired",
+                _name(claim),
+                "operation" if isinstance(claim, OperationClaim) else "recovery",
             )
         finally:
             self._has_ended(claim)
             self._woken.set()  # room for another, or the same subject's next
 
-    def _has_ended(self, claim: Claim) -> None:
+    def _has_ended(self, claim: AnyClaim) -> None:
         """No thread works on the claim any more: its lease is not renewed."""
         metrics.RECOVERIES.labels(claim.type).dec()
         with self._lock:
             self._active.pop((claim.uuid, claim.number), None)
+            self._operations.discard((claim.uuid, claim.number))
             if not self._active:
                 self._idle.set()
 
@@ -161,10 +188,14 @@ class Queue:
         """Release what could not be released while the database was unavailable."""
         while self._orphans:
             claim = self._orphans[0]
+            why = "The database was unavailable."
             try:
-                claims.release(self._db, claim, "The database was unavailable.")
+                if isinstance(claim, OperationClaim):
+                    operation_claims.release(self._db, claim, why)
+                else:
+                    claims.release(self._db, claim, why)
             except LeaseLost:
-                LOG.info("notification %s: taken over or ended in the meantime", claim.uuid)
+                LOG.info("%s: taken over or ended in the meantime", _name(claim))
             with self._lock:
                 self._orphans.remove(claim)
 
@@ -190,20 +221,24 @@ class Queue:
     def renew(self) -> None:
         """Renew the leases of all claims that are worked on; end those that were taken over."""
         with self._lock:
-            active = dict(self._active)
+            operations = {key: self._active[key] for key in self._operations}
+            recoveries = {k: lease for k, lease in self._active.items() if k not in operations}
+        self._renew(Notification, recoveries)
+        self._renew(Operation, operations)
+
+    def _renew(self, table: type[Row], active: Mapping[tuple[str, int], Lease]) -> None:
         if not active:
             return
         asked = self._clock.monotonic()
-        held = claims.renew(
-            self._db, self._owner, {uuid for uuid, _ in active}, self._conf.claim_lease
-        )
+        uuids = {uuid for uuid, _ in active}
+        held = leases.renew(self._db, table, self._owner, uuids, self._conf.claim_lease)
         for key, lease in active.items():
             metrics.LEASES.labels("renewed" if key in held else "lost").inc()
             if key in held:
                 lease.renewed(asked)
             else:
                 # ended this moment, or another engine's
-                lease.end(LeaseLost(f"Claim {key[1]} of notification {key[0]} was taken over."))
+                lease.end(leases.taken_over(table, *key))
 
     # --------------------------------------------------------------- stop
 
@@ -217,3 +252,9 @@ class Queue:
         ended = self._clock.wait(self._idle, timeout_s)
         self._stopped.set()
         return ended
+
+
+def _name(claim: AnyClaim) -> str:
+    """Return what a log line calls it."""
+    kind = "operation" if isinstance(claim, OperationClaim) else "notification"
+    return f"{kind} {claim.uuid}"

@@ -7,20 +7,16 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from taskflow import engines
-from taskflow import exceptions as taskflow_exc
-
 from hacore.db import claims, moves, recoveries, since
 from hacore.db.claims import Claim
-from hacore.engine import log_context, outcome
+from hacore.engine import log_context, outcome, steps
 from hacore.engine.cleanup import clean_up
 from hacore.engine.context import EngineContext, RecoveryContext
-from hacore.engine.flows import Flows, tasks_of
+from hacore.engine.flows import Flows
 from hacore.engine.gates import RecoveryHeld
 from hacore.engine.lease import Lease
 from hacore.engine.outcome import Outcome
 from hacore.engine.reserved import ReservedHosts, give_back_unused
-from hacore.engine.steps import Steps
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
@@ -264,15 +260,7 @@ class Recoverer:
             "payload": claim.payload,
             **extra,
         }
-        engine = engines.load(flow, engine="serial", store=store)
-        steps = Steps(context, engine, list(tasks_of(flow)))
-        try:
-            engine.run()
-        except taskflow_exc.WrappedFailure as exc:
-            # several steps failed, one after the other: the last one ended it
-            raise steps.failure or exc from exc
-        if steps.interrupted is not None:
-            raise steps.interrupted
+        steps.run(flow, context, store)
 
 
 def _ignore_if_started(context: RecoveryContext, what: str) -> None:

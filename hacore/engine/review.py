@@ -8,12 +8,12 @@ nothing writes nothing.
 import logging
 from collections.abc import Callable
 
-from hacore.db import census, holds, mass_failure, pauses, restarts
+from hacore.db import census, gates, holds, mass_failure, moves, pauses, restarts
 from hacore.db.census import Census
 from hacore.db.holds import Held
 from hacore.engine.census import seen_by
 from hacore.engine.context import EngineContext
-from hacore.engine.gates import limits_of, needs_proof
+from hacore.engine.gates import limits_of
 from hacore.errors import DatabaseUnavailable
 from hacore.nova.heartbeats import Pulse
 from hacore.states import Hearing, Rule
@@ -21,6 +21,10 @@ from hacore.states import Hearing, Rule
 LOG = logging.getLogger(__name__)
 
 _DAY_S = 86400.0
+#: What does not hold a host whose devices say off.
+_BY_DEVICES = (Rule.PROOF, Rule.TOGETHER, Rule.MAJORITY)
+#: The longest that devices are left alone: they lock out who logs in wrongly too often.
+_SELDOM_S = 900.0
 
 
 class Review:
@@ -32,6 +36,7 @@ class Review:
     def __init__(self, engine: EngineContext, lifted: Callable[[], None]) -> None:
         self._conf, self._db = engine.conf, engine.db
         self._watch, self._proofs = engine.watch, engine.proofs
+        self._fencing = engine.fencing
         self._lifted = lifted
         #: How many hosts are missing, at this look.
         self._census: Census | None = None
@@ -67,6 +72,9 @@ class Review:
                 return None if paused else "recoveries are not paused any more."
             case Rule.RESTARTS:
                 return self._restarts(held)
+            case Rule.OWN_HOST:
+                elsewhere = held.host not in self._conf.own_hosts
+                return f"this engine does not run on {held.host}." if elsewhere else None
             case Rule.BACKLOG:
                 return "it is known which hosts Nova hears." if self._watch.known() else None
         if self._proofs.of(held.host_uuid, held.uuid) is not None:
@@ -79,9 +87,12 @@ class Review:
     def _by_pulse(self, held: Held, pulse: Pulse) -> str | None:
         """The same for what waits for the heartbeat of its host."""
         silent = pulse.hearing is Hearing.SILENT
-        if held.rule is Rule.PROOF:
-            enough = silent and not needs_proof(self._conf)
-            return f"Nova does not hear {held.host} any more." if enough else None
+        if held.rule is Rule.PROOF and silent and not self._fencing.needs_proof(held.host):
+            return f"Nova does not hear {held.host} any more."
+        if silent and held.rule in _BY_DEVICES and (why := self._devices(held)):
+            return why
+        if held.rule is Rule.PROOF and moves.have_begun(self._db, held.uuid):
+            return None
         well = self._watch.illness() is None and not self._watch.settling_s()
         if well and pulse.hearing is Hearing.HEARD:
             return f"Nova hears {held.host}."  # and nothing is evacuated
@@ -94,6 +105,15 @@ class Review:
             case Rule.MAJORITY:
                 return self._majority(held, pulse.zone)
         return None
+
+    def _devices(self, held: Held) -> str | None:
+        """Ask the devices of a host again after a while, ever more seldom if that is refused."""
+        again_s: float = self._conf.fencing.retry_interval
+        if held.rule is not Rule.PROOF or gates.was_denied(self._db, held.uuid):
+            again_s = min(max(again_s, held.total_s / 2), _SELDOM_S)
+        if held.for_s < again_s or not self._fencing.levels(held.host):
+            return None
+        return f"the devices of {held.host} are asked again."
 
     def _majority(self, held: Held, zone: str) -> str | None:
         key = held.segment_uuid, zone

@@ -10,10 +10,11 @@ from oslo_config import cfg
 
 from hacore import events
 from hacore.clock import Clock
-from hacore.db import services
+from hacore.db import hosts, services
 from hacore.db.engine import Database
 from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
+from hacore.engine.operation import Operator
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.engine.review import Review
@@ -61,15 +62,20 @@ class Engine:
         nova = Nova(conf, clock=self._clock)
         self._watch = Watch(conf, self._db, nova, self._clock, owner)
         context = EngineContext(conf, self._db, nova, self._clock, self._calls, self._watch)
+        context.fencing.check(host.name for host in hosts.registered(self._db))
         self._watch.looked = Review(context, self._waker.wake).look
-        recoverer = Recoverer(
-            context,
-            Flows(conf),
-            self._events,
-            self._waker.wake,  # the other engines: this one claims no more
-        )
+        flows = Flows(conf)
+        # wakes the other engines: this one claims no more
+        recoverer = Recoverer(context, flows, self._events, self._waker.wake)
+        operator = Operator(context, flows, self._waker.wake)
         self._queue = Queue(
-            conf, self._db, self._clock, owner, self._recoveries.submit, recoverer.recover
+            conf,
+            self._db,
+            self._clock,
+            owner,
+            self._recoveries.submit,
+            recoverer.recover,
+            operator.operate,
         )
         self._threads = [
             threading.Thread(target=self._queue.run, name="claims", daemon=True),

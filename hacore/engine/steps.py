@@ -4,17 +4,22 @@
 from collections.abc import Callable
 from typing import Any
 
+from taskflow import engines
+from taskflow import exceptions as taskflow_exc
 from taskflow import states as taskflow_states
 from taskflow import task as taskflow_task
+from taskflow.patterns import linear_flow
 from taskflow.types import failure as taskflow_failure
 from taskflow.types import notifier
 
 from hacore import metrics
-from hacore.engine.context import RecoveryContext
+from hacore.engine.context import Context
+from hacore.engine.flows import tasks_of
 from hacore.errors import (
     DatabaseUnavailable,
     HacoreError,
     Interrupted,
+    OperationWaits,
     RecoveryIgnored,
     RecoverySkipped,
 )
@@ -32,6 +37,23 @@ _RECORDED = {
 _UNDONE = frozenset({StepState.REVERTED, StepState.REVERT_FAILURE})
 
 
+#: Raised by a step, these suspend the flow: nothing is undone.
+_NO_FAILURES = (Interrupted, DatabaseUnavailable, OperationWaits)
+
+
+def run(flow: linear_flow.Flow, context: Context, store: dict[str, Any]) -> None:
+    """Run a flow to its end.  Raises what a step raised, or Interrupted."""
+    engine = engines.load(flow, engine="serial", store=store)
+    steps = Steps(context, engine, list(tasks_of(flow)))
+    try:
+        engine.run()
+    except taskflow_exc.WrappedFailure as exc:
+        # several steps failed, one after the other: the last one ended it
+        raise steps.failure or exc from exc
+    if steps.interrupted is not None:
+        raise steps.interrupted
+
+
 class Steps:
     """Listens to an engine of taskflow, and stops it where nothing can be recorded.
 
@@ -43,7 +65,7 @@ class Steps:
     :ivar failure: what the last step raised that failed.
     """
 
-    def __init__(self, context: RecoveryContext, engine: Any, tasks: list[Any]) -> None:
+    def __init__(self, context: Context, engine: Any, tasks: list[Any]) -> None:
         self._context = context
         self._engine = engine
         self._undoable = {task.name for task in tasks if _reverts(task)}
@@ -64,7 +86,7 @@ class Steps:
         result = details.get("result")
         message = None
         if isinstance(result, taskflow_failure.Failure):
-            if isinstance(result.exception, Interrupted | DatabaseUnavailable):
+            if isinstance(result.exception, _NO_FAILURES):
                 self._interrupt(result.exception)
                 return
             message, self.failure = result.exception_str, result.exception

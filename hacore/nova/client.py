@@ -231,6 +231,21 @@ class Nova:
             f"force down nova-compute on {service.host}",
         )
 
+    def force_up(self, service: Service) -> None:
+        """Take the flag of `force_down` off.
+
+        Raises NovaBadRequest while evacuations from the host are recorded as ``done``.
+        """
+        self._retrier.call(
+            lambda: self._send(
+                "PUT",
+                f"/os-services/{service.id}",
+                responses.service_as(service.host, "forced_down", False),
+                body={"forced_down": False},
+            ),
+            f"force up nova-compute on {service.host}",
+        )
+
     def _services_of(self, host: str) -> list[Service]:
         query = {"host": host, "binary": "nova-compute"}
         return self._send("GET", "/os-services", responses.services_of(host), params=query)

@@ -2,28 +2,26 @@
 """The base class of hacore's own tasks."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from taskflow import task
 
 from hacore.db import recoveries
-from hacore.engine.context import RecoveryContext
+from hacore.engine.context import Context, OperationContext, RecoveryContext
 from hacore.errors import RecoveryFailed
 from hacore.nova import Nova, Service
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Context)
 
 
-class Task(task.Task):
-    """Base of hacore's own tasks.
-
-    A third-party task may use it too; any ``taskflow.task.Task`` is as good.
-    """
+class _Task(task.Task, Generic[C]):
+    """What tasks of recoveries and of operations have in common."""
 
     #: The engine need not record what taskflow reports of its progress: see `update_details`.
     records_progress = True
 
-    def __init__(self, context: RecoveryContext, novaclient: Nova, **_kwargs: Any) -> None:
+    def __init__(self, context: C, novaclient: Nova, **_kwargs: Any) -> None:
         super().__init__(name=type(self).__name__)
         self.context = context
         self.novaclient = novaclient
@@ -43,6 +41,17 @@ class Task(task.Task):
         if result is None:
             raise RecoveryFailed(otherwise())
         return result
+
+
+class Task(_Task[RecoveryContext]):
+    """Base of hacore's own tasks of recoveries.
+
+    A third-party task may use it too; any ``taskflow.task.Task`` is as good.
+    """
+
+
+class OperationTask(_Task[OperationContext]):
+    """Base of tasks of operations."""
 
 
 class ComputeServiceTask(Task):

@@ -1,33 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Tasks of the recovery of a failed host."""
 
-from collections.abc import Collection, Iterable
-
-from oslo_utils import strutils
-
 from hacore.db import moves, recoveries
 from hacore.db.models import Move
 from hacore.db.moves import Plan
 from hacore.engine.cleanup import restore_host
 from hacore.errors import HostHeard, RecoveryFailed, RecoverySkipped
-from hacore.nova import EVACUATED, NOT_EVACUATED, Instance, Service
-from hacore.states import MoveStatus, VmState
+from hacore.nova import EVACUATED, NOT_EVACUATED, Service
+from hacore.states import MoveStatus
+from hacore.tasks import selection
 from hacore.tasks.base import ComputeServiceTask, Task
-
-#: What Nova can evacuate, some of it after a reset of the state.
-_MOVABLE = frozenset(
-    {
-        VmState.ACTIVE,
-        VmState.STOPPED,
-        VmState.ERROR,
-        VmState.PAUSED,
-        VmState.SUSPENDED,
-        VmState.RESCUED,
-        VmState.RESIZED,
-    }
-)
-_DELETING = frozenset({"deleting", "soft-deleting"})
-_PRIORITY_KEY = "HA_Priority"
 
 
 class DisableComputeServiceTask(ComputeServiceTask):
@@ -54,6 +36,14 @@ class DisableComputeServiceTask(ComputeServiceTask):
         self.context.gates.passed_liveness(host_name)
         self.update_details(f"Nova reports nova-compute on {host_name} as down.", 1.0)
 
+    def _must_be_switched_off(self, host: str) -> bool:
+        """Whether devices have to prove the host off: something lies on it that is to move."""
+        if not self.context.fencing.levels or self.context.gates.proof() is not None:
+            return False
+        if not self.context.engine.fencing.needs_proof(host):
+            return False
+        return any(reason is None for _, reason in selection.of(self.context, host))
+
     def _forces_down(self) -> bool:
         """Whether to force the host down once Nova does not hear it, or it is proved off."""
         match self.context.conf.host_failure.force_down:
@@ -70,7 +60,10 @@ class DisableComputeServiceTask(ComputeServiceTask):
 
         def probe() -> bool | None:
             if not gates.is_silent(host):
+                self.context.fencing.look()  # what its devices say from now on counts
                 return None
+            if self._must_be_switched_off(host):
+                self.context.fencing.prove()
             now = self.compute_service(host)
             if not now.forced_down and self._forces_down():
                 self.novaclient.force_down(now)
@@ -90,7 +83,7 @@ class DisableComputeServiceTask(ComputeServiceTask):
                 restore_host(self.context, service)
             raise ending
         restore_host(self.context, service)
-        more = "more " if moves.have_begun(self.context.db, self.context.claim) else ""
+        more = "more " if moves.have_begun(self.context.db, self.context.claim.uuid) else ""
         raise RecoveryFailed(
             f"Nova still reports nova-compute on {host} as up after {timeout_s} s; "
             f"nothing {more}was evacuated."
@@ -104,7 +97,8 @@ class PrepareHAEnabledInstancesTask(ComputeServiceTask):
 
     def execute(self, host_name: str) -> list[str]:
         """Return the uuids of the instances to evacuate."""
-        instances = self._instances(host_name)
+        self.compute_service(host_name)
+        instances = selection.of(self.context, host_name)
         newest: dict[str, int] = {}
         for migration in self.novaclient.evacuations_from(host_name):
             uuid = migration.instance_uuid
@@ -118,9 +112,9 @@ class PrepareHAEnabledInstancesTask(ComputeServiceTask):
                 vm_state=instance.vm_state,
                 power_state=instance.power_state,
                 migration_before=newest.get(instance.uuid, 0),
-                skip_reason=self._skip_reason(instance),
+                skip_reason=skip_reason,
             )
-            for instance in self._in_order(instances)
+            for instance, skip_reason in instances
         ]
         rows = moves.prepare(self.context.db, self.context.claim, plans)
         wanted = [row.instance_uuid for row in rows if row.status != MoveStatus.IGNORED]
@@ -135,54 +129,6 @@ class PrepareHAEnabledInstancesTask(ComputeServiceTask):
             1.0,
         )
         return wanted
-
-    def _instances(self, host_name: str) -> Collection[Instance]:
-        """List the instances of the host, where Nova shows its service before and after."""
-        self.compute_service(host_name)
-        listed = self.context.believed(host_name, lambda: self.context.instances_on(host_name))
-        return listed.values()
-
-    def _in_order(self, instances: Iterable[Instance]) -> list[Instance]:
-        return sorted(
-            instances,
-            key=lambda instance: (
-                not self._ha_enabled(instance),
-                -_priority(instance),
-                instance.name,
-                instance.uuid,
-            ),
-        )
-
-    def _ha_enabled(self, instance: Instance) -> bool:
-        key = self.context.conf.host_failure.ha_enabled_instance_metadata_key
-        return bool(strutils.bool_from_string(instance.metadata.get(key)))
-
-    def _skip_reason(self, instance: Instance) -> str | None:
-        options = self.context.conf.host_failure
-        if instance.task_state in _DELETING or instance.vm_state in (
-            VmState.DELETED,
-            VmState.SOFT_DELETED,
-        ):
-            return "The instance is being deleted."
-        if instance.vm_state == VmState.BUILDING:
-            return "The instance was being built."
-        if instance.vm_state not in _MOVABLE:
-            return f"Nova does not evacuate an instance that is {instance.vm_state}."
-        if instance.vm_state == VmState.ERROR and options.ignore_instances_in_error_state:
-            return "The instance was in ERROR and ignore_instances_in_error_state is set."
-        if not options.evacuate_all_instances and not self._ha_enabled(instance):
-            return (
-                "The instance is not HA-enabled (metadata "
-                f"{options.ha_enabled_instance_metadata_key}) and evacuate_all_instances is off."
-            )
-        return None
-
-
-def _priority(instance: Instance) -> int:
-    try:
-        return int(instance.metadata.get(_PRIORITY_KEY, 0))
-    except ValueError:
-        return 0
 
 
 class EvacuateInstancesTask(Task):

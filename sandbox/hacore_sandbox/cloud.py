@@ -16,6 +16,14 @@ from hacore_sandbox.settings import Settings
 from hacore_sandbox.state import State
 from hacore_sandbox.timeline import Slots
 
+#: Seconds from the start of a nova-compute until it carries out what waited in its queue.
+_ORDERS_S = 1.0
+#: Records of live migrations whose order the source has not got.  Nova takes such a record for
+#: that of an evacuation: then it is `done`.
+_QUEUED = ("accepted", "done")
+#: The fault of a server that such an order harms.
+OLD_ORDER = "Error while check_can_live_migrate_source on instance {}"
+
 
 class Cloud:
     """Hosts, servers and their evacuations."""
@@ -28,6 +36,7 @@ class Cloud:
         self.lifecycle = Lifecycle(self.state)
         self.evacuations = Evacuations(self.state, self.lifecycle)
         self.bmcs = Bmcs(self.state, self.switch)
+        self._carried_out: set[int] = set()  #: ids of the records of old orders
 
     @property
     def now(self) -> float:
@@ -90,6 +99,23 @@ class Cloud:
         service.reports_from = service.last_report = self.now
         self.lifecycle.resume(host.name)
         self._end_live_migrations(host.name)
+        self.state.timeline.after(_ORDERS_S, lambda: self._carry_out_old_orders(host, boots))
+
+    def _carry_out_old_orders(self, host: Host, boots: int) -> None:
+        """Orders that waited in the queue of a dead host: they harm servers that have left it.
+
+        As nova does: the guest runs on, and the server falls to ERROR.
+        """
+        if host.boots != boots:
+            return
+        for record in self.state.migrations_from[host.name]:
+            server = record.server
+            old = record.migration_type == "live-migration" and record.status in _QUEUED
+            if not old or record.id in self._carried_out or server.host == host.name:
+                continue
+            self._carried_out.add(record.id)
+            if server.deleted is None:
+                self.lifecycle.fail(server, OLD_ORDER.format(server.uuid))
 
     def _end_live_migrations(self, source: str) -> None:
         """As a nova-compute that starts: what did not leave runs on; only some records end."""

@@ -24,7 +24,7 @@ from oslo_config import cfg
 from hacore import conf as hacore_conf
 from hacore.db import schema
 from hacore.db.engine import Database
-from hacore.db.models import Base, Host, Move, Notification, Pause, Segment
+from hacore.db.models import Base, Host, Move, Notification, Operation, Pause, Segment
 from tests import factories
 from tests.e2e.daemons import Daemon, wait_for
 from tests.e2e.deployment import wsgi_command
@@ -52,6 +52,7 @@ IDS = {
     "host_id": "40570000-0000-4000-8000-000000000002",
     "notification_id": "40710000-0000-4000-8000-000000000003",
     "vmove_id": "30fe0000-0000-4000-8000-000000000004",
+    "operation_id": "09e40000-0000-4000-8000-000000000005",
     "version_id": "v1.0",
     "alias": "segments",
 }
@@ -178,7 +179,7 @@ class Server:
         self._daemon.end()
 
     def fill(self, *, held: bool = False) -> None:
-        """Leave one segment, host, notification and move in the database, and nothing else.
+        """Leave one of each in the database: segment, host, notification, move, operation.
 
         :param held: the notification is held, Nova does not hear its host, and recoveries are
             paused.
@@ -224,6 +225,7 @@ class Server:
                 **common,
             ),
         ]
+        rows.append(_operation(host))
         if held:
             rows.append(Pause(scope="all", by="a", reason="b", **common))
         with self._db.write() as session:
@@ -244,6 +246,21 @@ class Server:
                 for table in Base.metadata.sorted_tables
                 if table.name != "services"
             }
+
+
+def _operation(host: str) -> Operation:
+    """One that has ended: another one may begin."""
+    return Operation(
+        uuid=IDS["operation_id"],
+        type="return",
+        status="finished",
+        host_uuid=host,
+        by="a",
+        options={},
+        deadline=_NOW,
+        did={},
+        created_at=_NOW,
+    )
 
 
 @contextlib.contextmanager

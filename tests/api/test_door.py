@@ -44,9 +44,12 @@ def admins(status: int) -> Statuses:
 
 #: Also a reader of the whole system may.
 READERS: Statuses = (401, 401, 403, 403, 403, 200, 200, 200, 200)
-#: Administrators, but no service.
-APPROVERS: Statuses = (401, 401, 403, 403, 403, 202, 202, 403, 403)
-PROVERS: Statuses = (401, 401, 403, 403, 403, 201, 201, 403, 403)
+
+
+def approvers(status: int) -> Statuses:
+    """What a route says that only administrators may use, but no service."""
+    return (401, 401, 403, 403, 403, status, status, 403, 403)
+
 
 MATRIX = {
     "GET /": PUBLIC_ROW,
@@ -78,13 +81,16 @@ MATRIX = {
     "GET /operator/v1/recoveries/{notification_id}/events": READERS,
     "POST /operator/v1/recoveries/{notification_id}/retry": admins(409),  # it is held
     "POST /operator/v1/recoveries/{notification_id}/abandon": admins(200),
-    "POST /operator/v1/recoveries/{notification_id}/approve": APPROVERS,
+    "POST /operator/v1/recoveries/{notification_id}/approve": approvers(202),
     "GET /operator/v1/safety": READERS,
     "PUT /operator/v1/safety/pause": admins(200),
     "DELETE /operator/v1/safety/pause": admins(200),
     "GET /operator/v1/explain/{notification_id}": READERS,
     "GET /operator/v1/hosts/{host_id}/proofs": READERS,
-    "POST /operator/v1/hosts/{host_id}/proofs": PROVERS,
+    "POST /operator/v1/hosts/{host_id}/proofs": approvers(201),
+    "POST /operator/v1/hosts/{host_id}/return": approvers(202),
+    "GET /operator/v1/operations": READERS,
+    "GET /operator/v1/operations/{operation_id}": READERS,
 }
 _RECOVERY = "POST /operator/v1/recoveries/{notification_id}"
 BODIES: dict[str, Any] = {
@@ -114,6 +120,7 @@ BODIES: dict[str, Any] = {
         "host": "compute1",
         "reason": "x",
     },
+    "POST /operator/v1/hosts/{host_id}/return": {"force": True, "reason": "x"},
 }
 #: What a route needs beside its path.
 QUERIES = {"DELETE /operator/v1/safety/pause": "?scope=all"}

@@ -168,8 +168,12 @@ def test_who_is_an_administrator(
 
 
 READS = [route.rule for route in OPERATOR_ROUTES if route.method == "GET"]
-#: Who may do this may have living hosts evacuated: no user of a service.
-APPROVE = ("hacore:operator:recoveries:approve", "hacore:operator:proofs:create")
+#: No service may: each may have hosts used, or evacuated, that are not what they seem.
+APPROVE = (
+    "hacore:operator:recoveries:approve",
+    "hacore:operator:proofs:create",
+    "hacore:operator:hosts:return",
+)
 WRITES = [route.rule for route in OPERATOR_ROUTES if route.rule not in {*READS, *APPROVE}]
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from hacore.db import claims, recoveries
 from hacore.db.engine import Database
-from hacore.db.models import HistoryEntry, Notification
+from hacore.db.models import HistoryEntry, Notification, Service
 from hacore.errors import LeaseLost
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -301,3 +301,26 @@ def test_many_engines_claim_each_subject_once(db: Database) -> None:
         taken = [uuid for part in pool.map(drain, "abcdef") for uuid in part]
     # one per host: the others of a host wait for the first to end
     assert len(taken) == len(set(taken)) == len(hosts)
+
+
+def test_an_engine_leaves_the_host_that_it_runs_on_to_one_elsewhere(db: Database) -> None:
+    factories.notification(db, factories.host(db, "compute1"))
+
+    def claimed() -> claims.Claim | None:
+        return claims.claim(db, "compute1:1:a", 60, 86400, own_hosts=["compute1", "compute1.lan"])
+
+    with db.write() as session:
+        now = db.now(session)
+        until = now + datetime.timedelta(seconds=60)
+        for host in ("compute1", "compute2"):
+            session.add(
+                Service(
+                    name=f"{host}:1:a", binary="hacore-engine", host=host, pid=1, version="0.2.0",
+                    created_at=now, alive_until=until,
+                )
+            )  # fmt: skip
+    assert claimed() is None
+    with db.write() as session:
+        elsewhere = sa.update(Service).where(Service.host == "compute2")
+        session.execute(elsewhere.values(alive_until=now - datetime.timedelta(seconds=1)))
+    assert claimed() is not None

@@ -179,3 +179,15 @@ def test_old_ones_are_purged_with_their_recovery(db: Database, host: Host) -> No
     assert purge.purge(db, 30, dry_run=True)["proofs"] == 1
     assert purge.purge(db, 30)["proofs"] == 1
     assert len(proofs.of_host(db, host.uuid)) == 2
+
+
+def test_a_host_that_is_in_service_again_has_none_but_of_a_new_failure(
+    db: Database, host: Host
+) -> None:
+    confirm(db, host)
+    failure = factories.notification(db, host)
+    fenced(db, host)
+    with db.write() as session:
+        proofs.void_all(session, host.uuid, db.now(session), "compute1 was brought back.")
+    assert standing(db, host, failure.uuid) == [ProofKind.PACEMAKER]
+    assert proofs.of_host(db, host.uuid)[1].void_reason == "compute1 was brought back."

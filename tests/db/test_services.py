@@ -121,7 +121,7 @@ def test_an_engine_is_listed_with_what_it_holds(db: Database) -> None:
     assert claims.claim(db, heartbeat.name, 60, 86400) is not None
     assert claims.claim(db, "another", 60, 86400) is not None
     (row,) = services.list_(db)
-    assert [(one.notification_uuid, one.type, one.host) for one in row.claims] == [
+    assert [(one.uuid, one.type, one.host) for one in row.claims] == [
         (held.uuid, "COMPUTE_HOST", "compute1")
     ]
 

@@ -77,6 +77,7 @@ class Hacore:
 
     def __init__(self, url: str, token: str | None) -> None:
         self._url = f"{url}/v1"
+        self._operator_url = f"{url}/operator/v1"
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.headers["OpenStack-API-Version"] = "instance-ha 1.3"
@@ -88,6 +89,10 @@ class Hacore:
 
     def ask(self, method: str, path: str, body: object = None) -> requests.Response:
         return self._http.request(method, self._url + path, json=body, timeout=30)
+
+    def operate(self, method: str, path: str, body: object = None) -> requests.Response:
+        """Ask the operator API."""
+        return self._http.request(method, self._operator_url + path, json=body, timeout=30)
 
     def _get(self, path: str) -> Any:
         answer = self.ask("GET", path)

@@ -53,4 +53,4 @@ def test_a_host_that_is_heard_or_unknown(operator: Operator, db: Database) -> No
     factories.look(db, heard=["compute1"])
     assert "Nova hears compute1" in errors(operator.run(*WORDS, "--again", "compute1"))
     unknown = operator.run("host", "proofs", "compute2")
-    assert "No host named 'compute2' is registered." in errors(unknown)
+    assert "No host named 'compute2' is registered in any segment" in errors(unknown)

@@ -111,8 +111,8 @@ def test_what_has_become_worse_is_not_approved(operator: Operator, db: Database)
         (Rule.BACKLOG, "it goes on by itself when an engine knows which hosts Nova hears"),
         (
             Rule.PROOF,
-            "it goes on when the host is off: see to that, and run 'hacore-manage host "
-            "confirm-off'; or abandon it",
+            "it goes on when the host is off: see to that, and run "
+            "'hacore-manage host confirm-off'; or abandon it",
         ),
     ],
 )

@@ -4,13 +4,14 @@
 import collections
 from collections.abc import Iterable, Mapping
 
+from hacore.db import operations
 from hacore.db.models import Host
 from hacore_sandbox.model import Server
 from tests.scenarios.stage import Stage
 from tests.scenarios.transports import host_marks
 
 
-def describe(stage: Stage, notifications: Mapping[str, str]) -> list[str]:
+def describe(stage: Stage, notifications: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
     """The lines below a log."""
     stage.cloud.advance()
     lines = [f"In the end, after {stage.clock.monotonic():.1f} s:"]
@@ -24,6 +25,9 @@ def describe(stage: Stage, notifications: Mapping[str, str]) -> list[str]:
             lock = ", locked by us" if move.locked else ""
             told[f"{move.status}{where}{lock}{why}"].append(move.instance_name)
         lines += [f"    {', '.join(names)}: {what}" for what, names in told.items()]
+    for name, uuid in asked.items():
+        operation = operations.read(stage.db, uuid).operation
+        lines.append(f"  {name}: {operation.status}: {operation.message or ''}".rstrip(": "))
     lines += _grouped((name, _host(stage, name, row)) for name, row in _hosts(stage))
     lines += _grouped((server.name, _server(stage, server)) for server in _servers(stage))
     return [stage.log.named(line) for line in lines]

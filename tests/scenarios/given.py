@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from tests import factories
+from tests.devices import Devices
 from tests.scenarios.stage import Stage
 
-_KEYS = {"cloud", "segments", "instances", "aggregates", "conf", "watched"}
+_KEYS = {"cloud", "segments", "instances", "aggregates", "conf", "watched", "devices"}
 _HA = {"HA_Enabled": "True"}
 
 
@@ -24,6 +25,8 @@ def build(given: dict[str, Any] | None, folder: Path) -> Stage:
         cloud["hosts"] = cloud.pop("size")
     stage = Stage(folder, given.get("conf") or {}, cloud)
     stage.always_looks = bool(given.get("watched"))
+    if hosts_with_devices := given.get("devices"):
+        stage.devices = Devices(stage.conf, stage.cloud, hosts_with_devices)
     for service in stage.cloud.state.services.values():
         stage.log.names[service.uuid] = f"{service.binary}@{service.host}"
     _segments(stage, given.get("segments") or {"segment1": {}})

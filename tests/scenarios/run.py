@@ -36,7 +36,9 @@ def run(name: str) -> str:
                 return director.waiting is None and stage.database.ended()
 
             stage.clock.run(over, _LIMIT_S)
-            return stage.log.text(ending.describe(stage, director.notifications))
+            return stage.log.text(
+                ending.describe(stage, director.notifications, director.operations)
+            )
         finally:
             stage.close()
 

@@ -12,9 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from hacore.api import recovery_details
-from hacore.db import approvals, hosts, interventions, notifications, pauses, proofs, segments
+from hacore.db import (
+    approvals,
+    hosts,
+    interventions,
+    notifications,
+    operations,
+    pauses,
+    proofs,
+    segments,
+)
 from hacore.errors import HacoreError
-from hacore.states import NotificationType, PowerAction, Rule
+from hacore.states import NotificationType, OperationType, PowerAction, Rule
 from tests.scenarios.moments import Step
 from tests.scenarios.stage import Stage
 
@@ -27,6 +36,7 @@ class Director:
         self._steps = [Step.of(row) for row in rows]
         self._later: list[Callable[[], None]] = []  #: actions on the database
         self.notifications: dict[str, str] = {}  #: uuids by name
+        self.operations: dict[str, str] = {}
         self.ended = False
         self._error: Exception | None = None  #: of an action; the engine must not see it
         stage.log.listener = lambda line: self._heard(line, before=False)
@@ -102,6 +112,10 @@ class Director:
         self._tell(f"{host} {how}")
         power = "off" if how == "loses its power" else "on"
         self._stage.control("POST", f"/hosts/{host}/power", {"power": power})
+
+    def bmc(self, host: str, mode: str) -> None:
+        self._tell(f"the BMC of {host} is {mode} now")
+        self._stage.control("PUT", f"/bmcs/{host}", {"mode": mode})
 
     def crash(self, name: str) -> None:
         self._tell(f"the guest of {name} dies")
@@ -268,6 +282,25 @@ class Director:
 
         self._ask(post, f"{kind} of {host} ({words})")
 
+    def return_host(self, host: str) -> None:
+        what = f"an operator returns {host}"
+
+        def returned() -> None:
+            row = operations.create(
+                self._stage.db,
+                self._stage.hosts[host].uuid,
+                OperationType.RETURN,
+                "an operator",
+                None,
+                {},
+            )
+            name = self._stage.log.names[row.uuid]
+            self.operations[name] = row.uuid
+            self._stage.log.line(f"{what}: accepted as {name}")
+            self._stage.wake()
+
+        self._ask(returned, what)
+
     def set_maintenance(self, host: str, on: str) -> None:
         row = self._stage.hosts[host]
 
@@ -431,6 +464,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"kill host (\S+)", Director.kill_host),
     (r"revive host (\S+)", Director.revive_host),
     (r"(\S+) (loses its power|has power again)", Director.power),
+    (r"the BMC of (\S+) is (normal|dead|lies|delay)", Director.bmc),
     (r"crash (\S+)", Director.crash),
     (r"delete (\S+)", Director.delete),
     (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),
@@ -466,6 +500,7 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"notify host (\S+)(?: (\w+))?(?: (\w+))?", Director.notify_host),
     (r"notify process (\S+) on (\S+)(?: (\w+))?", Director.notify_process),
     (r"notify instance (\S+) on (\S+)(?: (\w+) (\w+))?", Director.notify_instance),
+    (r"return (\S+)", Director.return_host),
     (r"take (\S+) (on|off) maintenance", Director.set_maintenance),
     (r"(\S+) is (enabled|disabled) by an operator", Director.set_segment),
     (r"show (n\d+)", Director.show),

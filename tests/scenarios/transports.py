@@ -139,7 +139,8 @@ class DatabaseDoor:
         self._full_until = 0.0
         self._lost_answers = 0
         self._own = sqlite3.connect(path, check_same_thread=False)
-        self._version = self._told = 0
+        self._version = 0
+        self._told: dict[str, int] = {}  #: the last line, by table
         self._states: dict[str, str] = {}
         self.tells = False  #: not before the story begins
         engine = db.bind
@@ -168,9 +169,11 @@ class DatabaseDoor:
     # -------------------------------------------------------------- reads
 
     def ended(self) -> bool:
-        """Whether every notification has, whoever reaches the database or not."""
+        """Whether every notification and operation has, whoever reaches the database or not."""
         live = self._own.execute(
-            "SELECT count(*) FROM notifications WHERE status IN ('new', 'running', 'error')"
+            "SELECT (SELECT count(*) FROM notifications "
+            "WHERE status IN ('new', 'running', 'error')) + "
+            "(SELECT count(*) FROM operations WHERE status NOT IN ('finished', 'failed'))"
         )
         return bool(live.fetchone()[0] == 0)
 
@@ -237,17 +240,23 @@ class DatabaseDoor:
             yield name, f"{status}{lock}"
 
     def _story(self) -> Iterator[tuple[str, str | None]]:
-        """New lines of recoveries' stories, and the message in each."""
-        rows = self._own.execute(
-            "SELECT id, notification_uuid, step, state, progress, message FROM recovery_events "
-            "WHERE id > ? ORDER BY id",
-            (self._told,),
-        ).fetchall()
-        for row_id, notification, step, state, progress, message in rows:
-            self._told = row_id
-            done = None if progress is None else f"{progress:.0%}"
-            head = " ".join(part for part in (notification, step, state, done) if part)
-            yield f"[{head}] {message or ''}".rstrip(), message
+        """New lines of the stories of recoveries and operations, and the message in each."""
+        for number, uuid in self._own.execute("SELECT id, uuid FROM operations"):
+            self._log.names[uuid] = f"o{number}"
+        for table, column in (
+            ("recovery_events", "notification_uuid"),
+            ("operation_events", "operation_uuid"),
+        ):
+            rows = self._own.execute(
+                f"SELECT id, {column}, step, state, progress, message FROM {table} "
+                "WHERE id > ? ORDER BY id",
+                (self._told.get(table, 0),),
+            ).fetchall()
+            for row_id, uuid, step, state, progress, message in rows:
+                self._told[table] = row_id
+                done = None if progress is None else f"{progress:.0%}"
+                head = " ".join(part for part in (uuid, step, state, done) if part)
+                yield f"[{head}] {message or ''}".rstrip(), message
 
 
 def host_marks(on_maintenance: bool, by: str | None, reserved: bool, taken_by: str | None) -> str:

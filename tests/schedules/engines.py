@@ -16,6 +16,7 @@ from hacore.db.models import Service
 from hacore.engine.context import EngineContext
 from hacore.engine.flows import Flows
 from hacore.engine.listing_cache import ListingCache
+from hacore.engine.operation import Operator
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.engine.review import Review
@@ -61,15 +62,17 @@ class WatchedWorld(World):
             clock, self.conf.verify_interval, functools.partial(Lock, clock)
         )
         context.census.alone = Lock(clock)
-        recoverer = Recoverer(
-            context, self._flows, events.Events(), self.wake if self._wakes else lambda: None
-        )
+        wake = self.wake if self._wakes else lambda: None
+        recoverer = Recoverer(context, self._flows, events.Events(), wake)
+        operator = Operator(context, self._flows, wake)
 
         def submit(body: Any, claim: Any, lease: Any) -> None:
             looks.wake()
             clock.spawn_for((claim.uuid, claim.number), engine, body, claim, lease)
 
-        queue = Queue(self.conf, self.db, clock, engine, submit, recoverer.recover)
+        queue = Queue(
+            self.conf, self.db, clock, engine, submit, recoverer.recover, operator.operate
+        )
         looks = Looks(clock, watch, queue, self.db, lambda: self._queues.get(engine) is queue)
         clock.spawn(engine, queue.run)
         clock.spawn(engine, queue.keep_leases, lambda: None)

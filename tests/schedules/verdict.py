@@ -6,7 +6,7 @@ from typing import Any
 
 from hacore.states import ENDED
 from hacore.states import NotificationStatus as Status
-from hacore_sandbox.cloud import Cloud
+from hacore_sandbox.cloud import OLD_ORDER, Cloud
 from hacore_sandbox.model import RUNNING, Server
 from tests.schedules.checks import Checks
 from tests.schedules.plans import Plan
@@ -136,6 +136,9 @@ class _Verdict:
                 continue
             unrestored = "not be restored" in (moves[0]["message"] or "")
             if server.host in self._checks.died_at or unrestored:
+                continue
+            # its old host was started and enabled without `host return`, which ends such orders
+            if server.fault is not None and server.fault.message == OLD_ORDER.format(server.uuid):
                 continue
             now, due = (
                 (server.vm_state, server.task_state),

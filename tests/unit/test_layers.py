@@ -32,11 +32,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "metrics": {"errors", "states"},
     "conf": _BOTTOM,
+    "fencing": {"clock", "errors", "states"},
     "resources": {"states"},
     **{door: _COUNTING | {"conf"} for door in _DOORS},
     "heartbeat": {"clock", "db", "errors", "processes"},
     "monitoring": {"conf", "db", "errors", "metrics", "states"},
-    "engine": _COUNTING | _DOORS | {"conf", "heartbeat"},
+    "engine": _COUNTING | _DOORS | {"conf", "fencing", "heartbeat"},
     "tasks": _COUNTING | _DOORS | {"conf", "engine"},  # the engine finds them by entry points
     "api": _COUNTING | _DOORS | {"conf", "heartbeat", "resources"},
     "masakari": _BOTTOM | {"conf", "db"},
@@ -192,7 +193,7 @@ def test_layers() -> None:
     assert problems(ROOT) == []
 
 
-ENGINE_MAY = "clock, conf, db, errors, events, heartbeat, metrics, nova, rpc, states"
+ENGINE_MAY = "clock, conf, db, errors, events, fencing, heartbeat, metrics, nova, rpc, states"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from hacore.db import (
     recovery_lists,
     tags,
 )
-from hacore.db.history import StepRun
 from hacore.db.interventions import Leftover
 from hacore.db.recovery_lists import Wanted
 from hacore.errors import NotificationNotFound
@@ -64,22 +63,11 @@ def _detail(call: Call, uuid: str) -> dict[str, Any]:
         "request_id": row.request_id,
         "approvals": resources.approvals(row),
         "claim": resources.claim(found),
-        "steps": [_step(run) for run in history.step_runs(found.entries)],
+        "steps": [resources.step(run) for run in history.step_runs(found.entries)],
         "moves": [resources.move(each) for each in found.moves],
         "history": [resources.event(entry) for entry in found.entries],
         # what an engine is at work on is not left behind
         "to_clean_up": None if found.is_claimed else _to_clean_up(left),
-    }
-
-
-def _step(run: StepRun) -> dict[str, Any]:
-    return {
-        "claim": run.claim_number,
-        "step": run.step,
-        "state": run.state,
-        "progress": run.progress,
-        "began": resources.utc(run.entries[0].created_at),
-        "last_change": resources.utc(run.entries[-1].created_at),
     }
 
 

@@ -5,7 +5,8 @@ import datetime
 from typing import Any
 
 from hacore.db import holds
-from hacore.db.models import HistoryEntry, Move, Notification
+from hacore.db.history import StepRun
+from hacore.db.models import HistoryEntry, Move, Notification, Operation
 from hacore.db.recovery_history import RecoveryHistory
 from hacore.resources import (
     BOOLEAN,
@@ -26,6 +27,8 @@ from hacore.states import (
     MoveType,
     NotificationStatus,
     NotificationType,
+    OperationStatus,
+    OperationType,
     PowerAction,
     ProofKind,
     StepState,
@@ -134,6 +137,44 @@ GATE = Resource(
         Field("message", STRING, "recoveries are paused by alice: switches are replaced."),
     ),
 )
+#: What an operator has asked hacore to do with a host.
+OPERATION = Resource(
+    "operation",
+    "Operation",
+    (
+        Field("id", INTEGER, 3),
+        Field("uuid", UUID, "4b1f6a2e-9d3c-4e58-a7b0-5c6d7e8f9a55"),
+        Field("type", one_of(OperationType), "return"),
+        Field("status", one_of(OperationStatus), "waiting"),
+        Field("host", STRING, "compute1", to_json=_name),
+        Field("host_uuid", UUID, _HOST_UUID),
+        Field("by", STRING, "alice"),
+        Field("reason", or_null(STRING), "The memory was replaced."),
+        Field("options", {"type": "object"}, {"force": False}),
+        at("created_at", "2026-01-31T15:00:00.250000Z"),
+        at("updated_at", "2026-01-31T15:00:02.500000Z", null=True),
+        at("deadline", "2026-01-31T15:30:00.250000Z"),
+        at("retry_at", "2026-01-31T15:00:32.500000Z", null=True),
+        Field(
+            "message",
+            or_null(STRING),
+            "Nova does not hear compute1: start the host and its nova-compute.",
+        ),
+    ),
+)
+#: One line of the history of an operation.
+OPERATION_EVENT = Resource(
+    "event",
+    "OperationEvent",
+    (
+        *(each for each in EVENT.fields if each.name not in ("gate", "answer", "message")),
+        Field(
+            "message",
+            or_null(STRING),
+            "waiting: Nova does not hear compute1: start the host and its nova-compute.",
+        ),
+    ),
+)
 PAUSE = Resource(
     "pause",
     "Pause",
@@ -199,6 +240,12 @@ def recovery(row: Notification) -> dict[str, Any]:
     }
 
 
+def operation(row: Operation) -> dict[str, Any]:
+    """Return an operation as in a list; `row` has its host."""
+    running = row.status == OperationStatus.RUNNING
+    return {**OPERATION.serialize(row), "owner": row.owner if running else None}
+
+
 def _held(row: Notification) -> dict[str, Any] | None:
     if row.held_rule is None or row.status != NotificationStatus.ERROR:
         return None
@@ -232,6 +279,18 @@ def move(row: Move) -> dict[str, Any]:
     """Return a move; the seconds that it took, once it has ended."""
     took = row.end_time - row.start_time if row.start_time and row.end_time else None
     return {**MOVE.serialize(row), "seconds": None if took is None else took.total_seconds()}
+
+
+def step(run: StepRun) -> dict[str, Any]:
+    """Return a step of a recovery, or of an operation."""
+    return {
+        "claim": run.claim_number,
+        "step": run.step,
+        "state": run.state,
+        "progress": run.progress,
+        "began": utc(run.entries[0].created_at),
+        "last_change": utc(run.entries[-1].created_at),
+    }
 
 
 def event(row: HistoryEntry) -> dict[str, Any]:

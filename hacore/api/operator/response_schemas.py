@@ -9,6 +9,8 @@ from hacore.api.operator.resources import (
     HELD_EXAMPLE,
     MOVE,
     NUMBER,
+    OPERATION,
+    OPERATION_EVENT,
     PAUSE,
     PROOF,
     RECOVERY,
@@ -87,6 +89,16 @@ _MOVE: dict[str, Schema] = {
     **MOVE.properties,
     "seconds": {**or_null(NUMBER), "description": "From its beginning to its end."},
 }
+_OPERATION: dict[str, Schema] = {
+    **OPERATION.properties,
+    "owner": {**or_null(STRING), "description": "The engine that has claimed it."},
+}
+_OPERATION_DETAIL: dict[str, Schema] = {
+    **_OPERATION,
+    "request_id": or_null(STRING),
+    "steps": {"type": "array", "items": _all(_STEP)},
+    "history": _list("OperationEvent"),
+}
 _LIMITS = {
     "max_share": INTEGER,
     "min_hosts": INTEGER,
@@ -127,6 +139,11 @@ OPERATOR_SCHEMAS: dict[str, Schema] = {
     "AbandonAnswer": _all({"recovery": reference("Recovery"), "to_clean_up": _CLEAN_UP}),
     "Gate": _all(GATE.properties),
     "Explanation": _all({"recovery": reference("Recovery"), "gates": _list("Gate")}),
+    "Operation": _all(_OPERATION),
+    "OperationAnswer": _all({"operation": reference("Operation")}),
+    "Operations": _all({"operations": _list("Operation")}),
+    "OperationEvent": _all(OPERATION_EVENT.properties),
+    "OperationDetailAnswer": _all({"operation": _all(_OPERATION_DETAIL)}),
     "Pause": _all(PAUSE.properties),
     "PauseAnswer": _all({"pause": reference("Pause")}),
     "Proof": _all(PROOF.properties),
@@ -154,6 +171,14 @@ _ABANDONED = {
 _DISABLED = {
     "what": "nova-compute on compute1 was disabled.",
     "command": "openstack compute service set --enable compute1 nova-compute",
+}
+_OPERATION_EXAMPLE: dict[str, Any] = {**OPERATION.example(), "owner": None}
+_REQUESTED = {
+    **_OPERATION_EXAMPLE,
+    "status": "new",
+    "updated_at": None,
+    "retry_at": None,
+    "message": None,
 }
 _STEP_EXAMPLE = {
     "claim": 1,
@@ -183,6 +208,16 @@ OPERATOR_EXAMPLES: dict[str, Any] = {
     "Events": {"events": [EVENT.example()]},
     "AbandonAnswer": {"recovery": _ABANDONED, "to_clean_up": [_DISABLED]},
     "Explanation": {"recovery": _EXAMPLE, "gates": [GATE.example()]},
+    "Operations": {"operations": [_OPERATION_EXAMPLE]},
+    "OperationAnswer": {"operation": _REQUESTED},
+    "OperationDetailAnswer": {
+        "operation": {
+            **_OPERATION_EXAMPLE,
+            "request_id": "req-8d2f1c70-3d1f-4f7e-9d55-0a1b2c3d4e5f",
+            "steps": [{**_STEP_EXAMPLE, "step": "ConfirmHostHeardTask"}],
+            "history": [OPERATION_EVENT.example()],
+        }
+    },
     "PauseAnswer": {"pause": PAUSE.example()},
     "ProofAnswer": {"proof": PROOF.example()},
     "Proofs": {"proofs": [PROOF.example()]},

@@ -9,9 +9,16 @@ import functools
 import itertools
 
 from hacore.api import microversions, parameters
-from hacore.api.operator import hosts, recoveries, safety, schemas
+from hacore.api.operator import hosts, operations, recoveries, safety, schemas
 from hacore.api.routes import OPERATOR, Route
-from hacore.states import NotificationStatus, NotificationType, ProofKind, Rule
+from hacore.states import (
+    NotificationStatus,
+    NotificationType,
+    OperationStatus,
+    OperationType,
+    ProofKind,
+    Rule,
+)
 
 _READER = "rule:operator_reader"
 #: Monitors, and the user that hacore itself has at Nova, are of the service project: who may
@@ -137,6 +144,43 @@ _HOSTS = [
         faults=(409,),
     ),
 ]
+_OPERATIONS = [
+    _Route(
+        *(
+            "POST",
+            "/hosts/{host_id}/return",
+            operations.return_host,
+            "hacore:operator:hosts:return",
+        ),
+        "Bring a host back into service",
+        status=202,
+        admits=_APPROVER,
+        bodies=[(_SINCE, schemas.RETURN)],
+        example={"reason": "The memory was replaced."},
+        answer="OperationAnswer",
+        faults=(409,),
+    ),
+    _Route(
+        *("GET", "/operations", operations.index, "hacore:operator:operations:index"),
+        "List operations of hosts, the newest first",
+        admits=_READER,
+        parameters={
+            "status": parameters.words("Only those with this status.", OperationStatus),
+            "host": parameters.text("Only those of the host with this name."),
+            "type": parameters.word("Only those of this type.", OperationType),
+            "marker": parameters.marker(),
+            "limit": parameters.limit(),
+        },
+        answer="Operations",
+    ),
+    _Route(
+        *("GET", "/operations/{operation_id}", operations.detail),
+        "hacore:operator:operations:detail",
+        "Show everything recorded about one operation",
+        admits=_READER,
+        answer="OperationDetailAnswer",
+    ),
+]
 _EXPLAIN = [
     _Route(
         *("GET", "/explain/{notification_id}", recoveries.explain, "hacore:operator:explain"),
@@ -151,6 +195,7 @@ OPERATOR_SECTIONS: dict[str, list[Route]] = {
     "Recoveries": _RECOVERIES,
     "Safety": _SAFETY,
     "Hosts": _HOSTS,
+    "Operations": _OPERATIONS,
     "Explain": _EXPLAIN,
 }
 

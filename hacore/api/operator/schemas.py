@@ -61,6 +61,19 @@ PROOF = object_schema(
     },
     ("kind", "host", "reason"),
 )
+#: All of it may be left out, and then the body is ``{}``.
+RETURN: Schema = {
+    "type": "object",
+    "properties": {
+        "reason": SENTENCE,
+        "force": {
+            "type": "boolean",
+            "description": "Go on though a fencing device, which was ordered to switch the host "
+            "off, cannot be read; needs a reason. Stored with the name of who asks.",
+        },
+    },
+    "additionalProperties": False,
+}
 PAUSE = object_schema(
     {
         "scope": {

@@ -24,6 +24,7 @@ from hacore.cmd.manage.findings import Finding, Result, ok, unchecked, wrong
 from hacore.conf.nova import has_login
 from hacore.db import hosts, limits, schema
 from hacore.db.hosts import Registered
+from hacore.engine.fencing import Fencing
 from hacore.engine.flows import Flows
 from hacore.errors import (
     ConfigError,
@@ -44,6 +45,8 @@ _MOST_APART_S = 5.0
 #: Seconds for which Keystone or Nova may be unavailable.
 _NOVA_PATIENCE_S = 5
 _COLUMNS = ("check", "result", "detail")
+#: How many names a sentence repeats.
+_NAMED = 5
 
 
 def register(topics: "Topics") -> None:
@@ -95,6 +98,7 @@ def examine(
             db.dispose()
     except (ConfigError, DatabaseUnavailable) as exc:
         yield wrong("database", str(exc))
+    yield _fencing(conf, clock, registered)
     yield _bus(conf)
     yield from _nova(conf, clock, registered, instance_uuid)
 
@@ -124,6 +128,32 @@ def _api(conf: cfg.ConfigOpts) -> Finding:
     except (ConfigError, cfg.Error) as exc:
         return wrong(check, str(exc))
     return ok(check, f"auth_strategy is {conf.auth_strategy}.")
+
+
+def _fencing(conf: cfg.ConfigOpts, clock: Clock, registered: list[Registered] | None) -> Finding:
+    check = "fencing devices"
+    names = [host.name for host in registered or ()]
+    if not conf.fencing.devices_file:
+        return unchecked(
+            check,
+            "[fencing] devices_file is not set: a host that Nova does not hear is evacuated, "
+            "whether it is off or not; see doc/fencing.md.",
+        )
+    try:
+        fencing = Fencing(conf, clock)
+        fencing.check(names)
+    except ConfigError as exc:
+        return wrong(check, str(exc))
+    without = [name for name in names if not fencing.levels(name)]
+    if without:
+        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+        return wrong(
+            check,
+            f"No device is configured for {', '.join(without[:_NAMED])}{more}: they are evacuated "
+            "when Nova does not hear them, whether they are off or not; add them to "
+            f"{conf.fencing.devices_file}.",
+        )
+    return ok(check, f"Each of the {len(names)} registered hosts has one.")
 
 
 def _bus(conf: cfg.ConfigOpts) -> Finding:

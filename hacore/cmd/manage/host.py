@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""hacore-manage host: what is known of a host, and what a person may say of it."""
+"""hacore-manage host: what is known of a host, and what an operator says of it or does with it."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
-from hacore.cmd.manage import output
+from hacore.cmd.manage import operation, output
 from hacore.db import hosts, proofs
 from hacore.db.proofs import Given
 from hacore.errors import Conflict
@@ -21,7 +21,7 @@ _COLUMNS = ("at", "kind", "recovery", "message", "void_at", "void_reason")
 
 
 def register(topics: "Topics") -> None:
-    """Add ``host confirm-off|proofs``."""
+    """Add ``host confirm-off|proofs|return``."""
     verbs = cli.add_topic(topics, "host", "the hosts")
     confirmed = cli.add_verb(
         verbs,
@@ -44,11 +44,12 @@ def register(topics: "Topics") -> None:
     output.add_format(listed)
     for verb in (confirmed, listed):
         verb.add_argument("name", metavar="NAME", help="of the host")
+    operation.add_return(verbs)
 
 
 def _confirm_off(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.usable_database(conf) as db:
-        uuid = hosts.named(db, arguments.name)
+        uuid = hosts.named(db, arguments.name).uuid
         again = arguments.again if arguments.again is not None else _asked(arguments.name)
         if again != arguments.name:
             raise Conflict(f"{again!r} is not {arguments.name!r}: nothing was confirmed.")
@@ -77,7 +78,7 @@ def _asked(name: str) -> str:
 
 def _proofs(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     with launch.usable_database(conf) as db:
-        found = proofs.of_host(db, hosts.named(db, arguments.name))
+        found = proofs.of_host(db, hosts.named(db, arguments.name).uuid)
     output.show(arguments.format, [_row(each) for each in found], _COLUMNS)
 
 

@@ -139,7 +139,7 @@ def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
         left = interventions.leftovers(db, arguments.uuid)
     parts: dict[str, Any] = {
         "recovery": _facts(found),
-        "steps": [_step(run) for run in history.step_runs(found.entries)],
+        "steps": [step(run) for run in history.step_runs(found.entries)],
         "moves": [_move(move) for move in found.moves],
         "history": [_entry(entry) for entry in found.entries],
     }
@@ -190,7 +190,8 @@ def _lease(found: RecoveryHistory) -> str | None:
     return f"{left_s:.0f} s left"
 
 
-def _step(run: StepRun) -> dict[str, Any]:
+def step(run: StepRun) -> dict[str, Any]:
+    """Return a step as a row of a table."""
     return {
         "claim": run.claim_number,
         "step": run.step,

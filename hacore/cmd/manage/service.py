@@ -38,9 +38,7 @@ def _list(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
             "state": "alive" if process.alive else "dead",
             "alive_since": process.since,
             "last_seen": process.seen,
-            "claims": [
-                f"{one.notification_uuid} ({one.type} of {one.host})" for one in process.claims
-            ],
+            "claims": [f"{one.uuid} ({one.type} of {one.host})" for one in process.claims],
         }
         for process in found
     ]

@@ -206,7 +206,10 @@ def test_a_claim_for_which_no_thread_can_be_started_is_given_back(world: World) 
     def submit(*_arguments: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    queue = Queue(world.conf, world.db, world.clock, "a", submit, lambda _claim, _lease: None)
+    def work(_claim: object, _lease: object) -> None:
+        """Nothing."""
+
+    queue = Queue(world.conf, world.db, world.clock, "a", submit, work, work)
     assert not queue.claim_one()
     for _ in range(3):
         queue.renew()

@@ -316,3 +316,26 @@ def test_a_host_returns_with_a_live_migration(bench: Bench) -> None:
     bench.sleep(5)
     assert bench.states(server) == ("active", None, 1, "compute1")
     assert [row["status"] for row in bench.migrations()] == ["error"]
+
+
+def test_an_order_that_waited_for_the_host_is_carried_out_when_it_returns(bench: Bench) -> None:
+    """As seen on Nova 34: the guest runs on, and the server falls to ERROR, once."""
+    (server,) = bench.servers(1)
+    body = {"host": "compute3", "status": "accepted"}
+    bench.control("POST", f"servers/{server}/live-migrate", body)
+    bench.kill()
+    bench.act(server, "evacuate", {})
+    bench.sleep(10)
+    before = bench.states(server)
+    assert before[0] == "active"
+    assert before[3] != "compute1"
+    bench.control("POST", "hosts/compute1/revive")
+    bench.sleep(5)
+    assert bench.states(server) == ("error", None, 1, before[3])
+    fault = bench.nova("GET", f"/servers/{server}").body["server"]["fault"]["message"]
+    assert fault == f"Error while check_can_live_migrate_source on instance {server}"
+    assert bench.act(server, "os-resetState", {"state": "active"}).status == 202
+    bench.control("POST", "hosts/compute1/kill")
+    bench.control("POST", "hosts/compute1/revive")
+    bench.sleep(10)
+    assert bench.states(server)[0] == "active"

@@ -1,0 +1,244 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""Proves the host of a recovery off through its own devices; see doc/fencing.md.
+
+Each order is written down before it is sent, and asked for right before: it is not sent to a host
+that Nova hears, nor to more of them than may have failed.
+"""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from oslo_config import cfg
+
+from hacore.clock import Clock
+from hacore.db import orders, proofs
+from hacore.errors import ConfigError
+from hacore.fencing import installed, programs
+from hacore.fencing.answers import Answer
+from hacore.fencing.devices import Device
+from hacore.fencing.file import DevicesFile
+from hacore.fencing.programs import Command, Ended, Programs, Runner
+from hacore.fencing.proving import DeviceProof, Prover, Settings
+from hacore.nova.retry import Guard, Unguarded
+from hacore.states import PowerVerdict
+
+if TYPE_CHECKING:  # it makes what is defined here
+    from hacore.engine.context import Context, RecoveryContext
+
+LOG = logging.getLogger(__name__)
+
+#: The devices of a host are read so often while its silence is waited for: what they say since the
+#: report counts.
+_READ_S = 10.0
+_KNOWN = (PowerVerdict.OFF, PowerVerdict.ON)
+Levels = Sequence[Sequence[Device]]
+
+
+class Fencing:
+    """The fencing devices of all hosts, for all recoveries of an engine.
+
+    Raises ConfigError where the file of devices is wrong.
+
+    :param runner: runs programs; another one where devices are simulated.
+    :param folders: where agents may be.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        clock: Clock,
+        runner: Runner = programs.run,
+        folders: Collection[str] = installed.FOLDERS,
+    ) -> None:
+        self._options, self._clock, self._runner = conf.fencing, clock, runner
+        self._region = conf.nova.region_name
+        self._slots = threading.BoundedSemaphore(conf.fencing.workers)
+        self._settings = Settings.of(conf.fencing)
+        self._file = DevicesFile(
+            conf.fencing.devices_file, Programs(clock, Unguarded(clock), runner), folders
+        )
+        self._alone = threading.Lock()
+
+    def levels(self, host: str) -> Levels:
+        """Return the devices of a host, by level; empty: it has none."""
+        with self._alone:
+            if self._file.refresh() and self._file.problem is not None:
+                LOG.error("%s", self._file.problem)
+            return self._file.devices.of(host)
+
+    def needs_proof(self, host: str) -> bool:
+        """Whether a host must be proved off before it is evacuated."""
+        match self._options.require_proof:
+            case "always":
+                return True
+            case "never":
+                return False
+        return bool(self.levels(host))
+
+    def check(self, hosts: Iterable[str]) -> None:
+        """Raise ConfigError where the file is wrong for these hosts, which are registered."""
+        problems = self._file.devices.problems(hosts)
+        if problems:
+            raise ConfigError(f"{self._options.devices_file}: {' '.join(problems)}")
+        region = self._file.devices.region
+        if region is not None and region != self._region:
+            raise ConfigError(
+                f"{self._options.devices_file} is for region {region}, and [nova] region_name is "
+                f"{self._region}: hosts of the same name would be switched off there."
+            )
+
+    def prover(self, guard: Guard) -> Prover:
+        """Return what asks devices under this guard."""
+        return Prover(self._settings, Programs(self._clock, guard, self._run))
+
+    def _run(self, command: Command, deadline_s: float, clock: Clock, guard: Guard) -> Ended:
+        with self._slots:
+            return self._runner(command, deadline_s, clock, guard)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Why a host may not be enabled: a device of it was ordered to switch it off.
+
+    :ivar is_off: its device says so; else it cannot be read, and the order is outstanding.
+    :ivar why: in words, without a full stop.
+    """
+
+    device: str
+    is_off: bool
+    why: str
+
+
+class HostDevices:
+    """The devices of the host of one claim."""
+
+    def __init__(self, context: "Context") -> None:
+        self._context = context
+        self._fencing = context.engine.fencing
+        self._host = context.claim.host_name
+        self._prover = self._fencing.prover(context.guard)
+
+    @property
+    def levels(self) -> Levels:
+        """The devices of the host, by level."""
+        return self._fencing.levels(self._host)
+
+    def unsettled(self) -> Unsettled | None:
+        """Read each device that has an outstanding order; say why the host may not be enabled.
+
+        None: it may; no order to switch it off is on its way.
+        """
+        claim = self._context.claim
+        devices = {device.name: device for level in self.levels for device in level}
+        for order in orders.outstanding(self._context.db, claim.host_uuid):
+            device = devices.get(order.device)
+            if device is None:
+                why = (
+                    f"device {order.device} was ordered to switch {self._host} off, and is not in "
+                    "the file of devices any more, so nobody can read whether it did"
+                )
+                return Unsettled(order.device, is_off=False, why=why)
+            answer, _ = self._prover.status(device)
+            if answer.verdict not in _KNOWN:
+                why = (
+                    f"an order to switch {self._host} off may yet be carried out: {answer.sentence}"
+                )
+                return Unsettled(order.device, is_off=False, why=why)
+            orders.close(self._context.db, claim, order.device, answer.verdict)
+            if answer.verdict is PowerVerdict.OFF:
+                why = f"hacore has switched {self._host} off ({device.place})"
+                return Unsettled(order.device, is_off=True, why=why)
+        return None
+
+    def give_up(self, device: str) -> None:
+        """Note that nobody will know what became of the orders to a device."""
+        orders.close(self._context.db, self._context.claim, device, PowerVerdict.UNKNOWN)
+
+
+class HostFencing(HostDevices):
+    """Those of a recovery; as `hacore.fencing.proving.Orders` it sends orders."""
+
+    _context: "RecoveryContext"
+
+    def __init__(self, context: "RecoveryContext") -> None:
+        super().__init__(context)
+        self._read: dict[tuple[str, str], list[Answer]] = {}  #: since the claim
+        self._read_at: float | None = None
+
+    def look(self) -> None:
+        """Read the devices where the last time was a while ago."""
+        now = self._context.clock.monotonic()
+        if self._read_at is None or now - self._read_at >= _READ_S:
+            self._read_at = now
+            for device in (device for level in self.levels for device in level):
+                answer, _ = self._prover.status(device)
+                self._read.setdefault(device.key, []).append(answer)
+
+    def shows_off(self) -> bool:
+        """Whether a level of devices says that the host is off: none of the limits holds it."""
+        self.look()
+        return any(
+            all(self._last(device) is PowerVerdict.OFF for device in level) for level in self.levels
+        )
+
+    def _last(self, device: Device) -> PowerVerdict | None:
+        answers = self._read.get(device.key)
+        return answers[-1].verdict if answers else None
+
+    def is_off(self, host: str) -> bool:
+        """Whether a level of devices of another host says that it is off."""
+        return any(
+            all(self._prover.status(device)[0].verdict is PowerVerdict.OFF for device in level)
+            for level in self._fencing.levels(host)
+        )
+
+    def prove(self) -> None:
+        """Switch the host off, and prove it.  Raises RecoveryHeld where that cannot be."""
+        outcome = self._prover.prove(self.levels, self, {}, self._read)
+        if not outcome.proof:
+            denied = any(answer.verdict is PowerVerdict.DENIED for answer in outcome.answers)
+            raise self._context.gates.not_proved(outcome.sentences, denied=denied)
+        for each in outcome.proof:
+            orders.close(self._context.db, self._context.claim, each.device.name, PowerVerdict.OFF)
+        pulse = self._context.engine.watch.pulse(self._host)
+        proofs.of_devices(
+            self._context.db,
+            self._context.claim,
+            pulse.beat if pulse else None,
+            "; ".join(_said(each) for each in outcome.proof),
+            [_details(each) for each in outcome.proof],
+        )
+
+    def about_to_order(self, device: Device) -> None:
+        """Ask once more whether the host may be switched off, and write the order down."""
+        self._context.gates.before_order(self)
+        orders.begin(self._context.db, self._context.claim, device.name)
+
+    def answered(self, device: Device, answer: Answer) -> None:
+        """Note that the order was carried out; any other answer leaves it outstanding."""
+        if answer.verdict is PowerVerdict.OFF:
+            orders.close(self._context.db, self._context.claim, device.name, answer.verdict)
+
+
+def _said(proof: DeviceProof) -> str:
+    """Say what a device has shown, and no more."""
+    first, last = proof.reads[0], proof.reads[-1]
+    over = f"{len(proof.reads)} times within {last.moment - first.moment:.0f} s"
+    what = "has switched it off, and said so" if proof.ordered else "said that it is off"
+    identity = "" if proof.identity.verified else "; that the device is its own is not verified"
+    return f"{proof.device.place} {what} {over}{identity}"
+
+
+def _details(proof: DeviceProof) -> dict[str, Any]:
+    return {
+        "device": proof.device.name,
+        "agent": proof.device.agent.name,
+        "identity": proof.identity.value,
+        "verified": proof.identity.verified,
+        "ordered": proof.ordered,
+        "reads": [[str(read.verdict), read.at.isoformat()] for read in proof.reads],
+        "digests": [read.digest for read in proof.reads],
+    }

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+"""The last task of a return: what the returned host has done to instances that left it."""
+
+import re
+
+from hacore.db import returns
+from hacore.db.returns import Moved
+from hacore.errors import NovaError, TransientNovaError
+from hacore.nova import Instance
+from hacore.states import PowerState, VmState
+from hacore.tasks.base import OperationTask
+
+#: Seconds for which orders are looked for that waited in the queue of the dead host, and between
+#: two looks.
+_SETTLE_S, _LOOK_S = 30.0, 5.0
+#: The faults that such an order leaves behind (measured, Nova 34).
+_STALE = re.compile(
+    r"Conflict updating instance .*Expected: .*task_state|Error while check_can_live_migrate"
+)
+#: How many instances a sentence names.
+_NAMED = 10
+
+
+class SettleInstancesTask(OperationTask):
+    """Repair what orders have done that waited in the dead host's queue.
+
+    Nova carries them out when the host returns, however late: they set instances that run well
+    elsewhere to ERROR, in the database only.
+    """
+
+    def execute(self, host_name: str) -> None:
+        """Look for 30 s, reset what runs well elsewhere, and list what lies on the host.
+
+        The host is in service already: what Nova refuses is named, and fails nothing.
+        """
+        try:
+            self._settle()
+            self._list_left(host_name)
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            self.context.remark(self.name, f"Instances were not looked at: {exc}")
+        self.update_details(f"{host_name} has settled.", 1.0)
+
+    def _settle(self) -> None:
+        rows = returns.moved(self.context.db, self.context.claim)
+        moved = {each.instance_uuid: each for each in rows}
+        reset: dict[str, Instance] = {}
+        ends_at = self.context.clock.monotonic() + _SETTLE_S
+        while True:
+            self._reset(moved, reset)
+            if self.context.clock.monotonic() >= ends_at:
+                break
+            self.context.guard.wait(_LOOK_S)
+        if reset:
+            self.context.remark(
+                self.name,
+                f"Reset to active, since orders of before had set them to ERROR: {_names(reset)}.",
+            )
+
+    def _reset(self, moved: dict[str, Moved], reset: dict[str, Instance]) -> None:
+        for dest in sorted({each.dest_host for each in moved.values()}):
+            for instance in self.context.instances_on(dest).values():
+                if instance.uuid in moved and _is_stale(instance):
+                    self._reset_one(instance, reset)
+
+    def _reset_one(self, instance: Instance, reset: dict[str, Instance]) -> None:
+        if instance.uuid in reset:
+            return
+        try:
+            self.novaclient.reset_state(instance.uuid, VmState.ACTIVE)
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            self.context.record(self.name, str(exc))
+        else:
+            reset[instance.uuid] = instance
+            self.context.record(
+                self.name, f"Reset {instance.name} ({instance.uuid}): {instance.fault}"
+            )
+
+    def _list_left(self, host: str) -> None:
+        """Name what lies on the host and does not run, and how it is started."""
+        left = self.context.believed(host, lambda: self.context.instances_on(host))
+        broken = {k: each for k, each in left.items() if each.vm_state == VmState.ERROR}
+        if broken:
+            self.context.remark(
+                self.name,
+                f"In ERROR on {host}: {_names(broken)}; to start one: openstack server set "
+                "--state active UUID, then openstack server reboot --hard UUID.",
+            )
+        stopped = {k: each for k, each in left.items() if each.vm_state == VmState.STOPPED}
+        if stopped:
+            self.context.remark(
+                self.name,
+                f"Powered off on {host}: {_names(stopped)}; to start one: openstack server start "
+                "UUID.",
+            )
+
+
+def _is_stale(instance: Instance) -> bool:
+    """Whether it runs, and is in ERROR by such an order."""
+    return (
+        instance.vm_state == VmState.ERROR
+        and instance.task_state is None
+        and instance.power_state == PowerState.RUNNING
+        and instance.fault is not None
+        and _STALE.search(instance.fault) is not None
+    )
+
+
+def _names(instances: dict[str, Instance]) -> str:
+    rows = list(instances.values())
+    shown = ", ".join(f"{each.name} ({each.uuid})" for each in rows[:_NAMED])
+    return shown + (f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
