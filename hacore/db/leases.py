@@ -5,6 +5,7 @@ Invariant: nothing is written for a row but under its newest claim (`lock`).
 """
 
 import datetime
+import logging
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
@@ -17,7 +18,8 @@ from hacore.db.models import Notification, Operation, OperationEntry
 from hacore.errors import LeaseLost
 from hacore.states import NotificationStatus, OperationStatus
 
-Row = TypeVar("Row", Notification, Operation)
+LOG = logging.getLogger(__name__)
+Row = TypeVar("Row", bound=Notification | Operation)
 
 #: The word of both tables.
 RUNNING = str(NotificationStatus.RUNNING)
@@ -39,6 +41,10 @@ class Held(Protocol):
     @property
     def number(self) -> int:
         """Counts the claims of the row: the fencing number."""
+
+    @property
+    def host_name(self) -> str:
+        """Of the host that it is about."""
 
 
 def lock(
@@ -116,6 +122,9 @@ def record(
     with db.write() as session:
         row, now = lock(db, session, table, claim)
         note(session, row, now, step=step, state=state, progress=progress, message=message)
+    if state is not None:
+        name, host = _NAMES[table], claim.host_name
+        LOG.info("%s %s: step %s: %s (host %s)", name, claim.uuid, step, state, host)
 
 
 def note(

@@ -9,40 +9,13 @@ import logging
 
 import sqlalchemy as sa
 
-from hacore.db import claims, history, operation_claims
+from hacore.db import claims, operation_claims
 from hacore.db.claims import Claim
 from hacore.db.engine import Database, retry
 from hacore.db.models import HistoryEntry, Host, Notification
 from hacore.states import NotificationType, StepState
 
 LOG = logging.getLogger(__name__)
-
-
-@retry
-def record(
-    db: Database,
-    claim: Claim,
-    step: str | None,
-    *,
-    state: str | None = None,
-    progress: float | None = None,
-    message: str | None = None,
-) -> None:
-    """Add a line to the history of the recovery; see `history.add`."""
-    with db.write() as session:
-        row, now = claims.lock_claimed(db, session, claim)
-        history.add(
-            session,
-            row.uuid,
-            row.claim_number,
-            now,
-            step=step,
-            state=state,
-            progress=progress,
-            message=message,
-        )
-    if state is not None:
-        LOG.info("notification %s: step %s: %s (host %s)", claim.uuid, step, state, claim.host_name)
 
 
 @retry

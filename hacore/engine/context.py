@@ -1,10 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """What a recovery or an operation works with: claim, Nova, database, clock, what all share."""
 
-import abc
-import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from oslo_config import cfg
 
@@ -12,7 +10,7 @@ from hacore.clock import Clock
 from hacore.db import leases, recoveries
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
-from hacore.db.models import Move, Operation
+from hacore.db.models import Move, Notification, Operation
 from hacore.db.operation_claims import OperationClaim
 from hacore.engine.census import CensusTaker
 from hacore.engine.evacuation import Evacuation
@@ -28,7 +26,6 @@ from hacore.errors import TransientNovaError
 from hacore.nova import LATE_S, Instance, Nova
 from hacore.states import StepState
 
-LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -67,7 +64,7 @@ class EngineContext:
         self.proofs = Proofs(db, clock, watch, conf.fencing.proof_lifetime)
 
 
-class Context(abc.ABC):
+class Context:
     """One claim; what tasks get as ``context``.
 
     :ivar claim: the notification or the operation, and its host.
@@ -76,6 +73,7 @@ class Context(abc.ABC):
     :ivar guard: whether the work may go on, and a sleep that ends when it may not.
     """
 
+    _table: ClassVar[type[Notification] | type[Operation]]
     claim: Claim | OperationClaim
 
     def __init__(
@@ -99,7 +97,6 @@ class Context(abc.ABC):
 
     # ------------------------------------------------------------ history
 
-    @abc.abstractmethod
     def record(
         self,
         step: str | None,
@@ -108,6 +105,9 @@ class Context(abc.ABC):
         state: StepState | None = None,
     ) -> None:
         """Add a line about a step to the history, as ``recovery_workflow_details`` shows it."""
+        leases.record(
+            self.db, self._table, self.claim, step, state=state, progress=progress, message=message
+        )
 
     def note(self, message: str) -> None:
         """Add a line to the history that belongs to no step."""
@@ -185,6 +185,7 @@ class RecoveryContext(Context):
     :ivar gates: whether this is what it seems, and it is safe to go on.
     """
 
+    _table = Notification
     claim: Claim
 
     def __init__(self, engine: EngineContext, claim: Claim, lease: Lease) -> None:
@@ -192,17 +193,6 @@ class RecoveryContext(Context):
         self.claim = claim
         self.gates = Gates(self)
         self.fencing = HostFencing(self)
-
-    def record(
-        self,
-        step: str | None,
-        message: str | None = None,
-        progress: float | None = None,
-        state: StepState | None = None,
-    ) -> None:
-        recoveries.record(
-            self.db, self.claim, step, state=state, progress=progress, message=message
-        )
 
     def reached(self, step: str, state: StepState) -> bool:
         """Whether an earlier claim of this attempt had brought `step` to `state`."""
@@ -235,6 +225,7 @@ class OperationContext(Context):
     :ivar remarks: what the steps have found that whoever reads its end should know.
     """
 
+    _table = Operation
     claim: OperationClaim
 
     def __init__(self, engine: EngineContext, claim: OperationClaim, lease: Lease) -> None:
@@ -242,25 +233,6 @@ class OperationContext(Context):
         self.claim = claim
         self.fencing = HostDevices(self)
         self.remarks: list[str] = []
-
-    def record(
-        self,
-        step: str | None,
-        message: str | None = None,
-        progress: float | None = None,
-        state: StepState | None = None,
-    ) -> None:
-        leases.record(
-            self.db, Operation, self.claim, step, state=state, progress=progress, message=message
-        )
-        if state is not None:
-            LOG.info(
-                "operation %s: step %s: %s (host %s)",
-                self.claim.uuid,
-                step,
-                state,
-                self.claim.host_name,
-            )
 
     def remark(self, step: str, message: str) -> None:
         """Add a line to the history, and to the sentence at the end."""

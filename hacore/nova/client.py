@@ -221,29 +221,24 @@ class Nova:
 
     def force_down(self, service: Service) -> None:
         """Set Nova's flag that makes it treat the host as down."""
-        self._retrier.call(
-            lambda: self._send(
-                "PUT",
-                f"/os-services/{service.id}",
-                responses.service_as(service.host, "forced_down", True),
-                body={"forced_down": True},
-            ),
-            f"force down nova-compute on {service.host}",
-        )
+        self._set_forced_down(service, value=True)
 
     def force_up(self, service: Service) -> None:
         """Take the flag of `force_down` off.
 
         Raises NovaBadRequest while evacuations from the host are recorded as ``done``.
         """
+        self._set_forced_down(service, value=False)
+
+    def _set_forced_down(self, service: Service, *, value: bool) -> None:
         self._retrier.call(
             lambda: self._send(
                 "PUT",
                 f"/os-services/{service.id}",
-                responses.service_as(service.host, "forced_down", False),
-                body={"forced_down": False},
+                responses.service_as(service.host, "forced_down", value),
+                body={"forced_down": value},
             ),
-            f"force up nova-compute on {service.host}",
+            f"force {'down' if value else 'up'} nova-compute on {service.host}",
         )
 
     def _services_of(self, host: str) -> list[Service]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from hacore.db import claims, gates, holds, moves, recoveries
+from hacore.db import claims, gates, holds, leases, moves, recoveries
 from hacore.db.engine import Database
+from hacore.db.models import Notification
 from hacore.states import Answer, Gate, MoveStatus, NotificationType, Rule
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -88,9 +89,11 @@ def test_what_no_filter_is_is_refused(client: Client, query: str) -> None:
 def test_a_recovery_is_shown_with_everything_recorded(client: Client, db: Database) -> None:
     row = factories.notification(db, factories.host(db), request_id="req-1")
     taken = claim(db)
-    recoveries.record(db, taken, "disable_compute_service_task", state="RUNNING")
+    leases.record(db, Notification, taken, "disable_compute_service_task", state="RUNNING")
     recoveries.about_to_disable(db, taken, "reason")
-    recoveries.record(db, taken, "disable_compute_service_task", state="SUCCESS", progress=1.0)
+    leases.record(
+        db, Notification, taken, "disable_compute_service_task", state="SUCCESS", progress=1.0
+    )
     (move,) = moves.prepare(db, taken, [moves.Plan(NOWHERE, "db1", "active", 1, 0)])
     move.locked = True
     moves.begin(db, taken, move)

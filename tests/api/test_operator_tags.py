@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from hacore.api.app import make_app
-from hacore.db import claims, gates, moves, pauses, recoveries, watch
+from hacore.db import claims, gates, leases, moves, pauses, recoveries, watch
 from hacore.db.engine import Database
 from hacore.db.models import Host, HostState, Notification, Watch
 from hacore.states import Answer, Gate, MoveStatus
@@ -85,7 +85,7 @@ def changes(db: Database, taken: claims.Claim) -> Any:
     """Everything that an engine writes about a recovery, one after another."""
     (move,) = moves.prepare(db, taken, [moves.Plan(NOWHERE, "db1", "active", 1, 0)])
     yield "prepare"
-    recoveries.record(db, taken, "step", state="RUNNING")
+    leases.record(db, Notification, taken, "step", state="RUNNING")
     yield "record"
     gates.record(db, taken, Gate.LIVENESS, Answer.WAIT, {}, "x")
     yield "gate"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from hacore.db import claims, recoveries
+from hacore.db import claims, leases
 from hacore.db.engine import Database
 from hacore.db.models import HistoryEntry, Notification, Service
 from hacore.errors import LeaseLost
@@ -119,7 +119,7 @@ def test_what_is_written_under_a_claim_writes_the_notification(db: Database) -> 
     claimed = claim(db)
     assert claimed is not None
     before = read(db, notification.uuid).locks
-    recoveries.record(db, claimed, "step", message="done")
+    leases.record(db, Notification, claimed, "step", message="done")
     assert read(db, notification.uuid).locks == before + 1
 
 

@@ -11,6 +11,7 @@ from hacore.db import (
     claims,
     holds,
     interventions,
+    leases,
     moves,
     recoveries,
     recovery_history,
@@ -88,7 +89,7 @@ def test_one_in_error_is_not_waited_for(db: Database) -> None:
 def test_nothing_that_an_expired_recovery_reached_counts_for_the_retry(db: Database) -> None:
     row = factories.notification(db, factories.host(db))
     first = claim(db)
-    recoveries.record(db, first, "step", state="SUCCESS")
+    leases.record(db, Notification, first, "step", state="SUCCESS")
     claims.finish(db, first, Status.FAILED, "Too late.")
     interventions.try_again(db, row.uuid, "alice", DAY_S)
     assert not recoveries.reached(db, claim(db), "step", "SUCCESS")  # type: ignore[arg-type]

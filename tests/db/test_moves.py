@@ -3,9 +3,10 @@
 
 import pytest
 
-from hacore.db import claims, moves, recoveries, reserved
+from hacore.db import claims, leases, moves, recoveries, reserved
 from hacore.db.claims import Claim
 from hacore.db.engine import Database
+from hacore.db.models import Notification
 from hacore.errors import LeaseLost
 from hacore.states import MoveStatus
 from tests import factories
@@ -48,7 +49,7 @@ def test_every_write_is_refused_once_the_claim_is_taken_over(db: Database, claim
         lambda: moves.begin(db, claim, move),
         lambda: moves.end(db, claim, move, MoveStatus.SUCCEEDED, step="x", dest_host="y"),
         lambda: moves.unlocked(db, claim, move),
-        lambda: recoveries.record(db, claim, "x", message="y"),
+        lambda: leases.record(db, Notification, claim, "x", message="y"),
         lambda: recoveries.begin_maintenance(db, claim),
         lambda: recoveries.end_maintenance(db, claim),
         lambda: recoveries.keep_maintenance(db, claim),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hacore.db import claims, moves, recoveries, since
+from hacore.db import claims, leases, moves, since
 from hacore.db.engine import Database
-from hacore.db.models import Host
+from hacore.db.models import Host, Notification
 from hacore.states import MoveStatus, NotificationType, StepState
 from hacore.states import NotificationStatus as Status
 from tests import factories
@@ -41,9 +41,9 @@ def claimed(db: Database, uuid: str) -> claims.Claim:
 
 def restart(db: Database, claim: claims.Claim, *, done: bool = True) -> None:
     time.sleep(0.005)
-    recoveries.record(db, claim, "StartInstanceTask", state=StepState.RUNNING)
+    leases.record(db, Notification, claim, "StartInstanceTask", state=StepState.RUNNING)
     end = StepState.SUCCESS if done else StepState.FAILURE
-    recoveries.record(db, claim, "StartInstanceTask", state=end)
+    leases.record(db, Notification, claim, "StartInstanceTask", state=end)
     time.sleep(0.005)
 
 
@@ -84,8 +84,8 @@ def test_a_start_of_an_earlier_attempt(db: Database) -> None:
 
 def test_what_ran_under_an_earlier_claim(db: Database) -> None:
     claim = claimed(db, accepted(db, factories.host(db), **VM))
-    recoveries.record(db, claim, "StopInstanceTask", state=StepState.RUNNING)
-    recoveries.record(db, claim, "StopInstanceTask", message="Stopping it.")
+    leases.record(db, Notification, claim, "StopInstanceTask", state=StepState.RUNNING)
+    leases.record(db, Notification, claim, "StopInstanceTask", message="Stopping it.")
     assert not since.ran(db, claim)
     later = retried(db, claim)
     assert since.ran(db, later)

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from hacore.db import claims, hosts, notifications, recoveries, reserved, schema, segments
+from hacore.db import claims, hosts, leases, notifications, reserved, schema, segments
 from hacore.db.engine import Database, retry
 from hacore.db.models import HistoryEntry, Host, Notification, Segment
 from hacore.errors import (
@@ -203,7 +203,9 @@ def test_an_engine_whose_claim_was_taken_over(nodes_of_database: Nodes) -> None:
     assert old is not None
     nodes.hold_up_here()
     assert claims.claim(nodes.there, "there", 60, _DAY_S)
-    assert_refused(nodes, lambda: recoveries.record(nodes.here, old, "step", message="late"))
+    assert_refused(
+        nodes, lambda: leases.record(nodes.here, Notification, old, "step", message="late")
+    )
     nodes.meet()
     with nodes.here.read() as session:
         assert "late" not in session.scalars(sa.select(HistoryEntry.message)).all()

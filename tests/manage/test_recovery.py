@@ -8,7 +8,7 @@ import re
 import pytest
 import requests
 
-from hacore.db import claims, moves, recoveries
+from hacore.db import claims, leases, moves, recoveries
 from hacore.db.engine import Database
 from hacore.db.models import Notification
 from hacore.heartbeat import Heartbeat
@@ -85,7 +85,7 @@ def test_rolling_restarts_are_no_attempts(operator: Operator, db: Database) -> N
 def test_the_whole_story_of_a_recovery_under_way(operator: Operator, db: Database) -> None:
     row = factories.notification(db, factories.host(db), request_id="req-1")
     taken = claim(db)
-    recoveries.record(db, taken, "evacuate", state="RUNNING", progress=0.0)
+    leases.record(db, Notification, taken, "evacuate", state="RUNNING", progress=0.0)
     (move,) = moves.prepare(db, taken, [moves.Plan("i-1", "vm-1", "active", 1, 0)])
     move.locked = True
     moves.begin(db, taken, move)

@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 import uuid as uuids
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -86,6 +86,19 @@ def sentence(text: str) -> str:
     if not line:
         raise argparse.ArgumentTypeError("must not be empty")
     return line
+
+
+def add_list_options(verb: argparse.ArgumentParser, plural: str, statuses: Iterable[str]) -> None:
+    """Add what narrows a list of recoveries or operations."""
+    verb.add_argument(
+        "--status",
+        action="append",
+        choices=[str(status) for status in statuses],
+        default=[],
+        help=f"only {plural} in this status; may be repeated",
+    )
+    verb.add_argument("--host", metavar="NAME", help=f"only {plural} of this host")
+    verb.add_argument("--limit", type=count, default=50, metavar="N", help="default: 50")
 
 
 def add_operator(verb: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from hacore.cmd.manage import arguments as cli
 from hacore.cmd.manage import output, recovery
 from hacore.db import history, hosts, operations
 from hacore.db.engine import Database
-from hacore.db.models import Operation, OperationEntry
+from hacore.db.models import Operation
 from hacore.db.operations import Wanted
 from hacore.errors import Invalid
 from hacore.states import OPERATION_ENDED, OperationStatus, OperationType
@@ -31,15 +31,7 @@ def register(topics: "Topics") -> None:
     """Add ``operation list|show``."""
     verbs = cli.add_topic(topics, "operation", "what operators have asked hacore to do with hosts")
     listed = cli.add_verb(verbs, "list", _list, "list operations, the newest first")
-    listed.add_argument(
-        "--status",
-        action="append",
-        choices=[str(status) for status in OperationStatus],
-        default=[],
-        help="only operations in this status; may be repeated",
-    )
-    listed.add_argument("--host", metavar="NAME", help="only operations of this host")
-    listed.add_argument("--limit", type=cli.count, default=50, metavar="N", help="default: 50")
+    cli.add_list_options(listed, "operations", OperationStatus)
     shown = cli.add_verb(verbs, "show", _show, "show everything recorded about one operation")
     shown.add_argument("uuid", type=cli.uuid, metavar="UUID", help="of the operation")
     for verb in (listed, shown):
@@ -134,17 +126,6 @@ def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
     parts: dict[str, Any] = {
         "operation": facts,
         "steps": [recovery.step(run) for run in history.step_runs(found.entries)],
-        "history": [_entry(entry) for entry in found.entries],
+        "history": [recovery.line(entry) for entry in found.entries],
     }
     output.show_all(arguments.format, parts)
-
-
-def _entry(entry: OperationEntry) -> dict[str, Any]:
-    return {
-        "time": entry.created_at,
-        "claim": entry.claim_number,
-        "step": entry.step,
-        "state": entry.state,
-        "progress": entry.progress,
-        "message": entry.message,
-    }

@@ -20,7 +20,7 @@ from hacore.db import (
     recovery_lists,
 )
 from hacore.db.history import StepRun
-from hacore.db.models import HistoryEntry, Move, Notification
+from hacore.db.models import HistoryEntry, Move, Notification, OperationEntry
 from hacore.db.recovery_history import RecoveryHistory
 from hacore.db.recovery_lists import Wanted
 from hacore.states import NotificationStatus, Rule
@@ -48,18 +48,10 @@ def register(topics: "Topics") -> None:
     """Add ``recovery list|show|approve|retry|abandon``."""
     verbs = cli.add_topic(topics, "recovery", "the recoveries")
     listed = cli.add_verb(verbs, "list", _list, "list recoveries, the newest first")
-    listed.add_argument(
-        "--status",
-        action="append",
-        choices=[str(status) for status in NotificationStatus],
-        default=[],
-        help="only recoveries in this status; may be repeated",
-    )
-    listed.add_argument("--host", metavar="NAME", help="only recoveries of this host")
+    cli.add_list_options(listed, "recoveries", NotificationStatus)
     listed.add_argument(
         "--held", action="store_true", help="only recoveries that a safety rule holds"
     )
-    listed.add_argument("--limit", type=cli.count, default=50, metavar="N", help="default: 50")
     output.add_format(listed)
     shown = cli.add_verb(verbs, "show", _show, "show everything recorded about one recovery")
     output.add_format(shown)
@@ -141,7 +133,7 @@ def _show(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:
         "recovery": _facts(found),
         "steps": [step(run) for run in history.step_runs(found.entries)],
         "moves": [_move(move) for move in found.moves],
-        "history": [_entry(entry) for entry in found.entries],
+        "history": [line(entry) for entry in found.entries],
     }
     if not found.is_claimed:
         parts["to_clean_up"] = [
@@ -217,7 +209,8 @@ def _move(move: Move) -> dict[str, Any]:
     }
 
 
-def _entry(entry: HistoryEntry) -> dict[str, Any]:
+def line(entry: HistoryEntry | OperationEntry) -> dict[str, Any]:
+    """Return a line of a history as a row of a table."""
     return {
         "time": entry.created_at,
         "claim": entry.claim_number,
