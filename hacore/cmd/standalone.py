@@ -3,13 +3,17 @@
 
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from hacore import concurrency
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Check everything, create missing tables, then run until SIGTERM."""
+def main(argv: Sequence[str] | None = None, agent_folders: Collection[str] | None = None) -> None:
+    """Check everything, create missing tables, then run until SIGTERM.
+
+    :param agent_folders: where fence agents may be; None: where packages put them.  No option: who
+        may write there has any host switched off, and only a demo has its agent elsewhere.
+    """
     argv = sys.argv[1:] if argv is None else argv
     concurrency.select(argv)
     from hacore.api.service import Api
@@ -18,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hacore.engine.flows import Flows
     from hacore.engine.service import Engine
     from hacore.errors import ConfigError
+    from hacore.fencing import installed
     from hacore.monitoring import Monitoring
 
     notify = launch.take_notify_socket()
@@ -39,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_nova(conf, must_answer=True)
         monitoring = Monitoring(conf, "api_port")
     # the API starts last: it sends READY
-    engine = Engine(conf, clock, _except_ready(notify))
+    folders = installed.FOLDERS if agent_folders is None else agent_folders
+    engine = Engine(conf, clock, _except_ready(notify), folders)
     launch.run(conf, [monitoring, engine, Api(conf, clock, notify)])
 
 

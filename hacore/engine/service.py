@@ -3,7 +3,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import futurist
 from oslo_config import cfg
@@ -13,6 +13,7 @@ from hacore.clock import Clock
 from hacore.db import hosts, services
 from hacore.db.engine import Database
 from hacore.engine.context import EngineContext
+from hacore.engine.fencing import Fencing
 from hacore.engine.flows import Flows
 from hacore.engine.operation import Operator
 from hacore.engine.queue import Queue
@@ -20,6 +21,7 @@ from hacore.engine.recovery import Recoverer
 from hacore.engine.review import Review
 from hacore.engine.token_refresh import refresh_token
 from hacore.engine.watch import Watch
+from hacore.fencing import installed
 from hacore.heartbeat import Heartbeat
 from hacore.nova import Nova
 from hacore.rpc import WakeListener, Waker
@@ -34,12 +36,20 @@ class Engine:
     """One engine.  Makes threads and connections in `start`, never before: daemons fork.
 
     :param notify: sends a state to systemd (``READY=1`` and so on).
+    :param agent_folders: where fence agents may be.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, clock: Clock, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        clock: Clock,
+        notify: Callable[[str], None],
+        agent_folders: Collection[str] = installed.FOLDERS,
+    ) -> None:
         self._conf = conf
         self._clock = clock
         self._notify = notify
+        self._agent_folders = agent_folders
         self._queue: Queue | None = None
 
     def start(self) -> None:
@@ -61,7 +71,10 @@ class Engine:
         self._stopped = threading.Event()
         nova = Nova(conf, clock=self._clock)
         self._watch = Watch(conf, self._db, nova, self._clock, owner)
-        context = EngineContext(conf, self._db, nova, self._clock, self._calls, self._watch)
+        fencing = Fencing(conf, self._clock, folders=self._agent_folders)
+        context = EngineContext(
+            conf, self._db, nova, self._clock, self._calls, self._watch, fencing
+        )
         context.fencing.check(host.name for host in hosts.registered(self._db))
         self._watch.looked = Review(context, self._waker.wake).look
         flows = Flows(conf)

@@ -208,16 +208,16 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="show how hacore recovers from a failure",
         description="Start a simulated cloud and hacore-standalone, let something fail, and show "
         "how hacore recovers from it.  Takes less than half a minute (mass-failure: less than 40 "
-        "seconds), needs no configuration and removes its files.  The exit status is 0 if every "
-        "instance ends up where it should be.",
+        "seconds, fencing: less than a minute), needs no configuration and removes its files.  The "
+        "exit status is 0 if every instance ends up where it should be.",
     )
     demo.set_defaults(run=_demo)
     demo.add_argument(
         "--scenario",
-        choices=("host", "instance", "process", "mass-failure"),
+        choices=("host", "instance", "process", "mass-failure", "fencing"),
         default="host",
-        help="what fails: a host, one instance, nova-compute, or the switch of 6 of 10 hosts "
-        "(default %(default)s)",
+        help="what fails: a host, one instance, nova-compute, the switch of 6 of 10 hosts, or two "
+        "hosts that have to be switched off (default %(default)s)",
     )
     demo.add_argument(
         "--instances",

@@ -7,6 +7,7 @@ Real processes, real HTTP: nothing here imports hacore beyond `hacore.clock`.
     stage.py         what all scenarios do: start, wait, follow a recovery
     scenarios.py     scenarios with one failure: what fails, and the notification about it
     mass_failure.py  the scenario in which hacore holds, and an operator decides
+    fencing.py       the scenario in which hosts must be proved off
     checks.py        what is wrong at the end; pure
     records.py       instances, hosts, tasks, moves, as read; pure
     clients.py       the HTTP clients of the two services

@@ -8,7 +8,7 @@ must agree.  Pure.
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from hacore_sandbox.demo.records import CloudState, Instance, Move, Outcome, Recovery
+from hacore_sandbox.demo.records import Bmc, CloudState, Instance, Move, Outcome, Recovery
 
 _MOST_NAMED = 5
 
@@ -40,10 +40,18 @@ def taken_out(outcome: Outcome, host: str) -> list[str]:
     return [*_finished(outcome), *_hosts(outcome, host), *_summary(_all_unchanged(outcome))]
 
 
-def held(outcome: Outcome, recoveries: Mapping[str, Recovery], dead: str) -> list[str]:
-    """Each of the `recoveries`, by host, is held as a mass failure, and hacore has done nothing.
+def held(
+    outcome: Outcome,
+    recoveries: Mapping[str, Recovery],
+    dead: str,
+    rule: str = "majority",
+    reported: Collection[str] = (),
+) -> list[str]:
+    """Each of the `recoveries`, by host, is held by `rule`, and hacore has moved nothing.
 
     The guests of the host `dead` have died.
+
+    :param reported: hosts that hacore keeps out of service meanwhile.
     """
     reasons = {}
     for each in outcome.before.instances.values():
@@ -51,11 +59,20 @@ def held(outcome: Outcome, recoveries: Mapping[str, Recovery], dead: str) -> lis
         reasons[was.name] = _unchanged(was, outcome.after.instances.get(was.uuid))
     wrong = []
     for host, recovery in recoveries.items():
-        if recovery.held != "majority":
+        if recovery.held != rule:
             said = f" ({recovery.message.rstrip('.')})" if recovery.message else ""
-            wrong.append(f"The recovery of {host} is {recovery.status}, not held (majority){said}.")
+            wrong.append(f"The recovery of {host} is {recovery.status}, not held ({rule}){said}.")
     wrong += moved_nothing(recoveries)
-    return [*wrong, *_hosts(outcome, None), *_summary(reasons)]
+    return [*wrong, *_hosts(outcome, None, reported), *_summary(reasons)]
+
+
+def ordered_off(bmcs: Mapping[str, Bmc], host: str) -> list[str]:
+    """The BMC of `host` was ordered once, to switch it off, and no other one ever."""
+    return [
+        f"The BMC of {name} was ordered: {', '.join(bmc.orders) or 'nothing'}."
+        for name, bmc in bmcs.items()
+        if bmc.orders != (("off",) if name == host else ())
+    ]
 
 
 def moved_nothing(recoveries: Mapping[str, Recovery]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from hacore_sandbox.demo.records import CloudState, DemoError, Recovery
+from hacore_sandbox.demo.records import Bmc, CloudState, DemoError, Recovery
 
 _TIMEOUT_S = 15.0
 _MICROVERSION = "instance-ha 1.3"
@@ -83,6 +83,17 @@ class Sandbox(_Client):
     def revive_host(self, host: str) -> None:
         self._ask("POST", f"/control/hosts/{host}/revive")
 
+    def power_off(self, host: str) -> None:
+        """Take the power of a host; nobody has ordered it."""
+        self._ask("POST", f"/control/hosts/{host}/power", {"power": "off"})
+
+    def set_bmc(self, host: str, mode: str) -> None:
+        self._ask("PUT", f"/control/bmcs/{host}", {"mode": mode})
+
+    def bmcs(self) -> dict[str, Bmc]:
+        rows = self._ask("GET", "/control/bmcs")["bmcs"]
+        return {row["name"]: Bmc.read(row) for row in rows}
+
     def crash(self, uuid: str) -> None:
         self._ask("POST", f"/control/servers/{uuid}/crash")
 
@@ -125,6 +136,13 @@ class Hacore(_Client):
         states = {row["host"]: row["state"] for row in safety["hosts_not_heard"]}
         known = safety["heartbeats"]["current"] and "unknown" not in states.values()
         return frozenset(states) if known else None
+
+    def proof(self, segment: str, host: str) -> str:
+        """Return what proves that a host is off: the newest sentence, or that there is none."""
+        rows = self._ask("GET", f"/v1/segments/{segment}/hosts")["hosts"]
+        (uuid,) = (row["uuid"] for row in rows if row["name"] == host)
+        proofs = self._ask("GET", f"/operator/v1/hosts/{uuid}/proofs")["proofs"]
+        return str(proofs[0]["message"]) if proofs else f"Nothing proves that {host} is off."
 
     def recovery(self, uuid: str) -> Recovery:
         # in this order: if the notification has ended, so have the moves

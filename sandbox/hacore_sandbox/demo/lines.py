@@ -21,6 +21,7 @@ class Lines:
         self._out = out
         self._clock = clock
         self._began = clock.monotonic()
+        self._followed = ""  #: uuid of the recovery that the rest is about
         self._messages: dict[str, int] = {}  #: by task, how many are written
         self._states: dict[str, str] = {}  #: by task, the last one written
         self._ended: set[str] = set()  #: by instance, the moves written
@@ -46,6 +47,10 @@ class Lines:
 
     def recovery(self, recovery: Recovery, elapsed_s: float) -> None:
         del elapsed_s
+        if recovery.uuid != self._followed:
+            self._followed = recovery.uuid
+            for each in (self._messages, self._states, self._ended):
+                each.clear()
         for move in recovery.moves:
             if move.ended and move.instance_uuid not in self._ended:
                 self._ended.add(move.instance_uuid)

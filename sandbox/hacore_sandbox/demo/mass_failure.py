@@ -30,7 +30,7 @@ def play(stage: Stage, instances: int) -> Result:
     on = tuple(reversed(_CUT_OFF))
     sandbox, before = stage.start_cloud(_HOSTS, lambda made: _fill(made, on, instances))
     hacore, segment = stage.start_hacore(sandbox, before, _REPORT_INTERVAL_S)
-    _wait_for(stage, "Nova to hear all hosts", hacore, unheard=())
+    stage.wait_until_heard("Nova to hear all hosts", hacore, unheard=())
     shown.fact(f"hacore has seen heartbeats of all {_HOSTS} hosts")
 
     for host in _CUT_OFF:
@@ -39,7 +39,7 @@ def play(stage: Stage, instances: int) -> Result:
         f"A power supply has failed: {_DEAD} is off, and so is the switch behind which "
         f"{_ALIVE[-1]} to {_ALIVE[0]} live on"
     )
-    _wait_for(stage, "hacore to see that Nova does not hear them", hacore, unheard=_CUT_OFF)
+    stage.wait_until_heard("hacore to see that Nova does not hear them", hacore, _CUT_OFF)
     shown.fact(f"Nova does not hear {_CUT_OFF[-1]} to {_CUT_OFF[0]} any more")
     uuids = {
         host: hacore.notify("COMPUTE_HOST", host, HOST_STOPPED, stage.clock.now())
@@ -57,7 +57,7 @@ def play(stage: Stage, instances: int) -> Result:
     for host in _ALIVE:
         sandbox.revive_host(host)
     shown.fact("The switch has its power again")
-    _wait_for(stage, "Nova to hear the others again", hacore, unheard=(_DEAD,))
+    stage.wait_until_heard("Nova to hear the others again", hacore, unheard=(_DEAD,))
     shown.fact(f"Nova hears {_ALIVE[-1]} to {_ALIVE[0]} again")
     recoveries = {host: hacore.recovery(uuid) for host, uuid in uuids.items()}
     now = sandbox.state()
@@ -76,12 +76,6 @@ def play(stage: Stage, instances: int) -> Result:
 
 def _fill(sandbox: Sandbox, hosts: tuple[str, ...], instances: int) -> None:
     sandbox.add_instances(hosts, instances)
-
-
-def _wait_for(stage: Stage, what: str, hacore: Hacore, unheard: tuple[str, ...]) -> None:
-    """Return once Nova hears none of the `unheard` hosts, and all others."""
-    stage.shown.begin(f"Waiting for {what}")
-    stage.wait(what, lambda: hacore.unheard() == frozenset(unheard) or None)
 
 
 def _ended(hacore: Hacore, uuids: Mapping[str, str]) -> dict[str, Recovery] | None:

@@ -5,12 +5,14 @@ Invariant: after `Deployment.__exit__`, for whatever reason, none of its process
 """
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ import requests
 from hacore.clock import Clock
 from hacore_sandbox.demo.clients import Hacore, Sandbox
 from hacore_sandbox.demo.records import DemoError
+from hacore_sandbox.fence_agent import NAME as FENCE_AGENT
 
 ACCOUNT = "hacore"
 #: What hacore takes for Nova's report interval: Nova's times are whole seconds, and a shorter one
@@ -58,6 +61,26 @@ region_name = RegionOne
 report_interval = {report_interval_s:g}
 {login}
 """
+#: Shorter than those of a real cloud, but each wait is there.
+_FENCING = """\
+
+[fencing]
+devices_file = {file}
+least_silence = 4
+deadline = 10
+confirm_delay = 1
+"""
+_DEVICES = f"""\
+[bmc]
+hosts = compute*
+agent = {FENCE_AGENT}
+ip = 127.0.0.1
+ipport = {{port}}
+plug = {{{{host}}}}
+username = admin
+password = admin
+login_timeout = 2
+"""
 _LOGIN = f"""\
 username = {ACCOUNT}
 password = {ACCOUNT}
@@ -66,22 +89,35 @@ user_domain_id = default
 project_domain_id = default"""
 
 
-def _command(name: str, module: str, arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a process; not the console script, which may not be on the PATH."""
-    code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main())"
+def _command(name: str, module: str, arguments: Sequence[str], given: str = "") -> list[str]:
+    """Return the arguments of a process; not the console script, which may not be on the PATH.
+
+    :param given: the arguments of `main`, in Python.
+    """
+    code = f"import sys; sys.argv[0] = {name!r}; from {module} import main; sys.exit(main({given}))"
     # -P: ignore a folder named hacore in the current one
     return [sys.executable, "-P", "-c", code, *arguments]
 
 
-class Child:
-    """A process that runs a command."""
+def _folder_of_the_agent() -> str:
+    """Return where pip has put the sandbox's fence agent: not where packages put theirs."""
+    for file in importlib.metadata.files("hacore-sandbox") or ():
+        if file.name == FENCE_AGENT:
+            return str(Path(str(file.locate())).resolve().parent)
+    raise DemoError(f"{FENCE_AGENT} is not installed; install hacore-sandbox with pip.")
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+
+class Child:
+    """A process that runs a command; see `_command`."""
+
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], log: Path, given: str = ""
+    ) -> None:
         self.name = name
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                _command(name, module, arguments),
+                _command(name, module, arguments, given),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -171,11 +207,16 @@ class Deployment:
         return client
 
     def start_hacore(
-        self, sandbox: Sandbox, report_interval_s: float = REPORT_INTERVAL_S
+        self,
+        sandbox: Sandbox,
+        report_interval_s: float = REPORT_INTERVAL_S,
+        *,
+        fences: bool = False,
     ) -> Hacore:
         """Start hacore-standalone for this cloud; return once it answers, with a token.
 
         :param report_interval_s: see REPORT_INTERVAL_S.
+        :param fences: whether it has the BMCs of the cloud as devices.
         """
         text = _CONFIGURATION.format(
             folder=self._folder,
@@ -186,10 +227,14 @@ class Deployment:
             login=_LOGIN,
         )
         folder = self._folder / "hacore.conf.d"
+        given = ""
+        if fences:
+            text += _FENCING.format(file=self._write_devices(sandbox))
+            given = f"agent_folders={[_folder_of_the_agent()]!r}"
         self._file.write_text(text)
         folder.mkdir()  # empty, so that /etc/hacore is not read
         arguments = ["--config-file", str(self._file), "--config-dir", str(folder)]
-        child = self._start("hacore-standalone", "hacore.cmd.standalone", arguments)
+        child = self._start("hacore-standalone", "hacore.cmd.standalone", arguments, given)
         child.wait_until_it_answers(self._hacore_url, self._clock)
         client = Hacore(child.name, self._hacore_url, child.check)
         self._open.callback(client.close)
@@ -243,8 +288,15 @@ class Deployment:
     def _hacore_url(self) -> str:
         return f"http://127.0.0.1:{self._hacore_port}"
 
-    def _start(self, name: str, module: str, arguments: Sequence[str]) -> Child:
-        child = Child(name, module, arguments, self._folder / f"{name}.log")
+    def _write_devices(self, sandbox: Sandbox) -> Path:
+        """Write the file of devices: the BMC of each host."""
+        file = self._folder / "fencing.ini"
+        file.touch(0o600)  # it holds a password: hacore refuses one that others may read
+        file.write_text(_DEVICES.format(port=urllib.parse.urlsplit(sandbox.url).port))
+        return file
+
+    def _start(self, name: str, module: str, arguments: Sequence[str], given: str = "") -> Child:
+        child = Child(name, module, arguments, self._folder / f"{name}.log", given)
         self._open.callback(child.end)
         self._children.append(child)
         return child

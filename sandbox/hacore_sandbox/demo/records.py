@@ -64,6 +64,19 @@ class CloudState:
         return cls({host.name: host for host in hosts}, {one.uuid: one for one in instances})
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bmc:
+    """The fencing device of a host."""
+
+    power: str  #: of its host: on or off
+    orders: tuple[str, ...]  #: the power that it was ordered to switch to, each time
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> "Bmc":
+        """Parse a row of GET /control/bmcs."""
+        return cls(row["power"], tuple(order["power"] for order in row["orders"]))
+
+
 # -- the recovery, as hacore shows it
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from hacore.clock import Clock, SystemClock
-from hacore_sandbox.demo import mass_failure, view
+from hacore_sandbox.demo import fencing, mass_failure, view
 from hacore_sandbox.demo.clients import Sandbox
 from hacore_sandbox.demo.processes import Deployment
 from hacore_sandbox.demo.records import DemoError, Outcome
@@ -74,6 +74,8 @@ def _run(scenario: str, instances: int, shown: View, clock: Clock) -> int:
             stage = Stage(deployment, shown, clock)
             if scenario == "mass-failure":
                 result = mass_failure.play(stage, instances)
+            elif scenario == "fencing":
+                result = fencing.play(stage, instances)
             else:
                 result = _recover(SCENARIOS[scenario], instances, stage)
             shown.table(result.table)

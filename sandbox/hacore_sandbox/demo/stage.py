@@ -4,7 +4,7 @@
 import dataclasses
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from hacore.clock import Clock
@@ -45,10 +45,12 @@ class Stage:
         sandbox: Sandbox,
         state: CloudState,
         report_interval_s: float = REPORT_INTERVAL_S,
+        *,
+        fences: bool = False,
     ) -> tuple[Hacore, str]:
         """Start hacore, with all hosts of the cloud in a segment; return it, and the segment."""
         self.shown.begin("Starting hacore-standalone")
-        hacore = self.deployment.start_hacore(sandbox, report_interval_s)
+        hacore = self.deployment.start_hacore(sandbox, report_interval_s, fences=fences)
         segment = hacore.add_segment(_SEGMENT)
         for host in state.hosts:
             hacore.add_host(segment, host)
@@ -72,6 +74,11 @@ class Stage:
         show = self.shown.fact if recovery.status == "finished" else self.shown.failure
         show(f"Notification {recovery.status}{reason}")
         return recovery
+
+    def wait_until_heard(self, what: str, hacore: Hacore, unheard: Collection[str]) -> None:
+        """Return once Nova hears none of the `unheard` hosts, and all others."""
+        self.shown.begin(f"Waiting for {what}")
+        self.wait(what, lambda: hacore.unheard() == frozenset(unheard) or None)
 
     def wait(self, what: str, read: Callable[[], T | None], limit_s: float = _RECOVERY_S) -> T:
         """Return what `read` finds, once it is not None; raise DemoError after `limit_s`."""

@@ -24,7 +24,16 @@ from hacore.clock import SystemClock
 from hacore_sandbox import cli
 from hacore_sandbox.demo import checks
 from hacore_sandbox.demo.lines import Lines
-from hacore_sandbox.demo.records import CloudState, Host, Instance, Move, Outcome, Recovery, Task
+from hacore_sandbox.demo.records import (
+    Bmc,
+    CloudState,
+    Host,
+    Instance,
+    Move,
+    Outcome,
+    Recovery,
+    Task,
+)
 from hacore_sandbox.demo.screen import Screen
 
 COMMAND = (sys.executable, "-P", "-m", "hacore_sandbox.cli", "demo")
@@ -124,6 +133,33 @@ def test_a_mass_failure_that_is_not_held(env: dict[str, str]) -> None:
     last = out.splitlines()[-1]
     assert last.startswith("FAILED: The recovery of compute6 is finished, not held (majority) (")
     assert "compute6 is disabled in Nova." in last
+
+
+def test_fencing(env: dict[str, str], tmp_path: Path) -> None:
+    status, out = run(env, "--scenario", "fencing", "--instances", "7")
+    assert status == 0, out
+    assert "\x1b" not in out
+    assert re.search(
+        r"s  The proof: compute1 is off: bmc \(.*\) has switched it off, and said so 2 times", out
+    )
+    held = " ".join(out.split())
+    assert "Held (proof): nothing proves that compute2 is off: level 1: compute2, device " in held
+    assert "bmc (fence_hacore_sandbox at 127.0.0.1): it does not answer" in held
+    assert "'hacore-manage host confirm-off compute2'" in held
+    assert "s  $ hacore-manage host confirm-off compute2 --reason " in out
+    assert out.count("s  Notification finished: ") == 2
+    assert re.search(r"^compute1 +off +off +finished +4 +0$", out, re.M)
+    assert re.search(r"^compute2 +off +- +finished +3 +0$", out, re.M)
+    assert out.splitlines()[-1].startswith("OK: compute1 was switched off by its own device, and")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fencing_that_nobody_requires(env: dict[str, str]) -> None:
+    """Without a proof: what the demo shows is not so, and it says that."""
+    status, out = run({**env, "OS_FENCING__REQUIRE_PROOF": "never"}, "--scenario", "fencing")
+    assert status == 1, out
+    assert out.splitlines()[-1].startswith("FAILED: ")
+    assert "The BMC of compute1 was ordered: nothing." in out.splitlines()[-1]
 
 
 def test_a_failed_evacuation_is_told(env: dict[str, str], tmp_path: Path) -> None:
@@ -363,6 +399,18 @@ def test_what_must_be_held() -> None:
     assert "vm-2 was moved from compute2 to compute1" in instances
 
 
+def test_one_order_to_one_device() -> None:
+    ordered, other = Bmc("off", ("off",)), Bmc("on", ())
+    assert checks.ordered_off({"compute1": ordered, "compute2": other}, "compute1") == []
+    assert checks.ordered_off({"compute1": other, "compute2": ordered}, "compute1") == [
+        "The BMC of compute1 was ordered: nothing.",
+        "The BMC of compute2 was ordered: off.",
+    ]
+    twice = Bmc("off", ("off", "off"))
+    (said,) = checks.ordered_off({"compute1": twice}, "compute1")
+    assert said == "The BMC of compute1 was ordered: off, off."
+
+
 def test_what_is_held_moves_nothing() -> None:
     held = dataclasses.replace(recovery(move(1), status="error"), message=HELD)
     assert checks.moved_nothing({"compute2": held}) == ["The recovery of compute2 has moves: 1."]
@@ -444,6 +492,16 @@ def test_lines_tell_each_event_once() -> None:
         "vm-1: compute1 -> compute2 (1 of 1)",
         "vm-2: failed on compute1: No valid host was found. (2 of 2)",
     ]
+
+
+def test_lines_of_a_second_recovery_begin_with_its_first_event() -> None:
+    out = io.StringIO()
+    lines = Lines(out, Still())  # type: ignore[arg-type]
+    read = Recovery.read(NOTIFICATION, [VMOVE])
+    lines.recovery(read, 0.0)
+    first = out.getvalue()
+    lines.recovery(dataclasses.replace(read, uuid="another"), 0.0)
+    assert out.getvalue() == 2 * first
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
