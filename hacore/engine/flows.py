@@ -21,6 +21,8 @@ from taskflow.patterns import linear_flow
 from hacore.errors import ConfigError
 
 PHASES = ("pre", "main", "post")
+#: Each of them has a host with devices switched off; one has to be in a list.
+SWITCH_OFF = ("fence_compute_host_task", "disable_compute_service_task")
 _GROUP = "taskflow_driver_recovery_flows"
 
 
@@ -76,6 +78,8 @@ class Flows:
         }
         for kind in KINDS.values():
             self._check(kind)
+        if conf.fencing.devices_file and conf.fencing.require_proof != "never":
+            self._check_fencing()
 
     def steps(self, kind: str) -> tuple[Step, ...]:
         """Return the steps of a flow in the order they run."""
@@ -157,6 +161,16 @@ class Flows:
                 )
             provided |= set(task.provides)
 
+    def _check_fencing(self) -> None:
+        """Refuse a list that leaves the devices alone: its recoveries would be held for ever."""
+        for kind in KINDS.values():
+            names = {step.name for step in self._steps[kind.name]}
+            if kind.name.startswith("host-") and not names & set(SWITCH_OFF):
+                raise ConfigError(
+                    f"[{_GROUP}] {kind.option}: no task has the host switched off, and [fencing] "
+                    f"devices_file is set; add {SWITCH_OFF[1]}, or {SWITCH_OFF[0]} before it."
+                )
+
 
 def tasks_of(flow: linear_flow.Flow) -> Iterator[taskflow_task.Task]:
     """Yield the tasks of a flow, in the order they run."""
@@ -178,10 +192,16 @@ class _Known:
 def _load(namespace: str, known: Collection[str]) -> dict[str, _Known]:
     """Return the tasks of an entry-point group that are not among `known`."""
     # from the metadata: stevedore's cache forgets whose an entry point is
-    distributions = {
-        point.name: point.dist.name if point.dist else "unknown"
-        for point in importlib.metadata.entry_points(group=namespace)
-    }
+    distributions: dict[str, str] = {}
+    for point in importlib.metadata.entry_points(group=namespace):
+        owner = point.dist.name if point.dist else "unknown"
+        other = distributions.setdefault(point.name, owner)
+        if other != owner and point.name not in known:
+            raise ConfigError(
+                f"[DEFAULT] task_namespaces: {' and '.join(sorted((other, owner)))} both have a "
+                f"task {point.name!r} in the entry-point group {namespace!r}, and which one would "
+                "run is chance; uninstall one of them, or give its task another name."
+            )
     if not distributions:
         raise ConfigError(
             f"[DEFAULT] task_namespaces: no installed package has tasks in the entry-point group "

@@ -90,6 +90,21 @@ class DisableComputeServiceTask(ComputeServiceTask):
         )
 
 
+class FenceComputeHostTask(DisableComputeServiceTask):
+    """Have a host with fencing devices proved off, for lists with steps that need it off.
+
+    That is all that `DisableComputeServiceTask` does, which finds it done; in a list without this
+    task it does it itself.
+    """
+
+    def execute(self, host_name: str, fenced: bool = False) -> None:
+        """Return once the host is proved off, or nothing on it is to be evacuated."""
+        if self.context.fencing.levels:
+            super().execute(host_name, fenced)
+        else:
+            self.update_details(f"{host_name} has no fencing device; it is not switched off.", 1.0)
+
+
 class PrepareHAEnabledInstancesTask(ComputeServiceTask):
     """Record which instances are to be evacuated, in which order, and which are skipped."""
 

@@ -25,10 +25,10 @@ KNOWN = (
     "confirm_compute_node_disabled_task, confirm_evacuations_completed_task, "
     "confirm_host_heard_task, confirm_host_ready_task, confirm_instance_active_task, "
     "disable_compute_node_task, disable_compute_service_task, enable_compute_service_task, "
-    "end_maintenance_task, evacuate_instances_task, force_up_compute_service_task, no_op, "
-    "prepare_HA_enabled_instances_task, settle_instances_task, start_instance_task, "
-    "stop_instance_task; tasks of other packages must be in an entry-point group that [DEFAULT] "
-    "task_namespaces lists"
+    "end_maintenance_task, evacuate_instances_task, fence_compute_host_task, "
+    "force_up_compute_service_task, no_op, prepare_HA_enabled_instances_task, "
+    "settle_instances_task, start_instance_task, stop_instance_task; tasks of other packages must "
+    "be in an entry-point group that [DEFAULT] task_namespaces lists"
 )
 
 
