@@ -58,7 +58,7 @@ def configuration(
             "DEFAULT": {"auth_strategy": "noauth2", "state_path": tmp_path},
             "api": {"port": port},
             "nova": cloud,
-            "fencing": {
+            "example_fence": {
                 "off_command": f"{example.command('python')} {fence} {url} {{host}}",
                 "status_command": "echo Chassis Power is off",
             },

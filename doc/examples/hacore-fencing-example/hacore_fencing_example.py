@@ -13,7 +13,7 @@ from hacore.tasks.base import Task
 
 LOG = logging.getLogger(__name__)
 
-GROUP = "fencing"
+GROUP = "example_fence"  # [fencing] is hacore's own
 OPTIONS = [
     cfg.StrOpt(
         "off_command",

@@ -250,6 +250,32 @@ def test_what_hacore_has_itself_is_not_imported_from_another(
     assert [step.distribution for step in Flows(conf).steps("process")] == ["hacore", "hacore"]
 
 
+def test_one_name_of_two_packages(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, UNDOABLE, "Undoable", namespace=MASAKARIS)
+    install(monkeypatch, tmp_path, UNDOABLE, "Slow", "Undoable", namespace=MASAKARIS)
+    Flows(conf)  # of a group that nobody looks into
+    conf.set_override("task_namespaces", [NAMESPACE, MASAKARIS])
+    with pytest.raises(ConfigError) as caught:
+        Flows(conf)
+    first, second = sorted(path.stem for path in tmp_path.glob("other_*.py"))
+    assert str(caught.value) == (
+        f"[DEFAULT] task_namespaces: {first} and {second} both have a task 'undoable' in the "
+        f"entry-point group '{MASAKARIS}', and which one would run is chance; uninstall one of "
+        "them, or give its task another name."
+    )
+
+
+def test_a_name_of_hacore_in_the_group_of_hacore(
+    conf: cfg.ConfigOpts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another package must not take the place of one of hacore's own tasks."""
+    install(monkeypatch, tmp_path, FOR_MASAKARI, "No_op")
+    with pytest.raises(ConfigError, match=r"hacore and other_\w+ both have a task 'no_op' in"):
+        Flows(conf)
+
+
 def test_a_namespace_in_which_nothing_is(conf: cfg.ConfigOpts) -> None:
     conf.set_override("task_namespaces", [NAMESPACE, "masakari.taskflow"])
     with pytest.raises(
@@ -281,7 +307,7 @@ def test_the_example_reads_back_that_the_host_is_off(
     command = f"{sys.executable} {machine} {{}} {asked} {'ends' if ends else 'stays'}"
     file = tmp_path / "hacore.conf"
     file.write_text(
-        "[fencing]\n"
+        "[example_fence]\n"
         f"off_command = {command.format('off')}\n"
         f"status_command = {command.format('status')}\n"
         "[taskflow_driver_recovery_flows]\n"
