@@ -23,6 +23,8 @@ Sections = dict[str, dict[str, list[str]]]
 
 #: Entry-point group of the tasks of Masakari and of third parties for it.
 TASK_NAMESPACE = "masakari.task_flow.tasks"
+#: A task that hacore has and Masakari does not: who lists it there has one of their own.
+FENCES = "fence_compute_host_task"
 #: A reference to another option in a value, as oslo.config writes it; $$ is a dollar.
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][\w.]*)\}|\$([A-Za-z_][\w.]*)")
 
@@ -207,6 +209,12 @@ class _Conversion:
             )
             self._result.remarks.setdefault("DEFAULT", []).append(
                 f"install the packages of {', '.join(others)} beside hacore, for task_namespaces"
+            )
+
+        if FENCES in listed:
+            self._result.remarks.setdefault(recovery_flows.GROUP, []).append(
+                f"{FENCES} is a task of hacore, which uses the devices of [fencing] devices_file; "
+                "register a task of your own under another name, or it never runs"
             )
 
     def _set(self, group: str, name: str, values: list[str]) -> None:

@@ -117,4 +117,8 @@ NEW: dict[str, str] = {
         "a host is evacuated when Nova shows it as down and it has sent no heartbeat for 3.2 "
         "report intervals (32 s by default), unless it is proved off; always on"
     ),
+    "[fencing] devices_file": (
+        "a host with a device in this file is switched off, and evacuated only once it is proved "
+        "off; not set: no host is switched off, as in Masakari (doc/fencing.md)"
+    ),
 }

@@ -193,6 +193,16 @@ def test_what_is_left_out_is_named(converted: Convert, line: str, reason: str) -
     assert line not in result.text()
 
 
+def test_a_task_whose_name_hacore_has_too_is_named(converted: Convert) -> None:
+    text = (
+        "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = "
+        "pre:['{}','disable_compute_service_task'],main:[],post:[]\n"
+    )
+    said = "register a task of your own under another name, or it never runs"
+    assert said in converted(text.format("fence_compute_host_task")).text()
+    assert said not in converted(text.format("no_op")).text()
+
+
 def test_the_options_of_a_third_party_stay(converted: Convert) -> None:
     result = converted("[paging]\nnumber = 112\n")
     assert (
