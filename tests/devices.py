@@ -46,7 +46,8 @@ class SimulatedAgents:
             guard.wait(deadline_s - _TAKES_S)
             return Ended(None)
         if given["password"] != "admin":
-            return Ended(1, err='"GET /bmc HTTP/1.1" 401 0\nERROR: Unable to connect')
+            said = f'Sent: {given["password"]}\n"GET /bmc HTTP/1.1" 401 0'  # as some agents do
+            return Ended(1, err=f"{said}\nERROR: Unable to connect")
         return self._switch(bmc, end, clock, guard) if given["action"] == "off" else self._read(bmc)
 
     def _read(self, bmc: Bmc) -> Ended:

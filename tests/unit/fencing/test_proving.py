@@ -214,6 +214,25 @@ def test_a_device_with_a_problem_is_not_asked(read: Read, box: Box, programs: Pr
     assert box.calls() == []
 
 
+@pytest.mark.parametrize(
+    "host", ["c\naction=on", "c\n", "c=1", "c 1", "c*", "c[1]", "c$(reboot)", "c;reboot", "-c", ""]
+)
+def test_the_name_of_a_host_is_no_option(
+    read: Read, box: Box, programs: Programs, host: str
+) -> None:
+    """It comes from the API, and the pattern covers it: no agent and no script is run for it."""
+    devices = read(
+        f"[fake]\nhosts = *\nagent = fence_fake\nip = {{host}}-bmc\nplace = {box.place}\n"
+        f"username = u\npassword_script = touch {box.place}/{{host}}\n"
+    )
+    ((device,),) = devices.of(host)
+    outcome = prove(device, programs, Orders())
+    assert outcome.proof == ()
+    assert f"the host name {host!r} cannot be used for fencing" in outcome.sentences[0]
+    assert box.calls() == []
+    assert {path.name for path in box.place.iterdir()} == {"power", "mode"}
+
+
 def test_a_verified_identity_may_be_required(device: Device, box: Box, programs: Programs) -> None:
     outcome = prove(device, programs, Orders(), require_verified=True)
     (sentence,) = outcome.sentences
