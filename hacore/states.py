@@ -195,6 +195,7 @@ class Gate(enum.StrEnum):
 
     LIVENESS = "liveness"  #: does Nova hear the host?
     PROOF = "proof"  #: is it off?
+    POWER = "power"  #: is it off still?
     LIMITS = "limits"  #: is this what it seems?
     PAUSE = "pause"
     RESTARTS = "restarts"

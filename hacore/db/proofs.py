@@ -38,6 +38,7 @@ class Given:
 
     :ivar age_s: for how long it has stood.
     :ivar beat: the heartbeat of its nova-compute that was the last one; None: nobody has looked.
+    :ivar devices: the names of those that have shown it; empty: it is not theirs.
     """
 
     uuid: str
@@ -52,6 +53,7 @@ class Given:
     beat: str | None
     void_at: datetime.datetime | None
     void_reason: str | None
+    devices: frozenset[str]
 
     @property
     def sentence(self) -> str:
@@ -256,6 +258,31 @@ def void(db: Database, given: Given, why: str) -> bool:
     return True
 
 
+@retry
+def void_by_device(db: Database, host_uuid: str, host: str, why: str) -> None:
+    """Record that no proof of a host stands any longer: a device of it says that it is on."""
+    with db.write() as session:
+        now = db.now(session)
+        stand = sa.update(Proof).where(Proof.host_uuid == host_uuid, Proof.void_at.is_(None))
+        voided = change(session, stand.values(void_at=now, void_reason=why, updated_at=now))
+    if voided:
+        LOG.warning("host %s: what proved it off is void: %s", host, why)
+
+
+def voided(db: Database, claim: Claim) -> Given | None:
+    """Return the newest proof that the devices have given this recovery, where it is void."""
+    with db.read() as session:
+        row = session.scalars(
+            sa.select(Proof)
+            .where(Proof.notification_uuid == claim.uuid, Proof.kind == ProofKind.POWER_OFF)
+            .order_by(Proof.id.desc())
+            .limit(1)
+        ).first()
+        if row is None or row.void_at is None:
+            return None
+        return _given(row, claim.host_name, db.now(session))
+
+
 def void_all(session: orm.Session, host_uuid: str, now: datetime.datetime, why: str) -> None:
     """Record, within the caller's transaction, that no proof of a host stands any longer.
 
@@ -301,4 +328,5 @@ def _given(row: Proof, host: str, now: datetime.datetime) -> Given:
         beat=row.beat,
         void_at=row.void_at,
         void_reason=row.void_reason,
+        devices=frozenset(each["device"] for each in row.details or ()),
     )

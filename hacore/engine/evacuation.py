@@ -242,6 +242,7 @@ class Evacuation:
     def _poll(self) -> None:
         """Read Nova's records once, for all, and decide what has ended."""
         asked = self._clock.monotonic()
+        self._context.fencing.keep_confirmed()
         unconfirmed = self._arrived()
         # unchanged ones need not be read: nothing but a change ends an evacuation
         self._read_records(changed=True)

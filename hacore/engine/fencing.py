@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from hacore.clock import Clock
-from hacore.db import orders, proofs
-from hacore.errors import ConfigError
+from hacore.db import orders, proofs, recoveries
+from hacore.errors import ConfigError, DatabaseUnavailable, Interrupted
 from hacore.fencing import installed, programs
 from hacore.fencing.answers import Answer
 from hacore.fencing.devices import Device
@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 #: The devices of a host are read so often while its silence is waited for: what they say since the
 #: report counts.
 _READ_S = 10.0
+#: For so long it stands what the devices of a host say that is proved off.
+_FRESH_S = 30.0
 _KNOWN = (PowerVerdict.OFF, PowerVerdict.ON)
 Levels = Sequence[Sequence[Device]]
 
@@ -167,6 +169,9 @@ class HostFencing(HostDevices):
         super().__init__(context)
         self._read: dict[tuple[str, str], list[Answer]] = {}  #: since the claim
         self._read_at: float | None = None
+        #: When its devices last confirmed that the host is off, by the monotonic clock.
+        self._confirmed_at: float | None = None
+        self._confirming = threading.Lock()
 
     def look(self) -> None:
         """Read the devices where the last time was a while ago."""
@@ -211,10 +216,59 @@ class HostFencing(HostDevices):
             "; ".join(_said(each) for each in outcome.proof),
             [_details(each) for each in outcome.proof],
         )
+        self._confirmed_at = self._context.clock.monotonic()
+
+    def confirm(self) -> None:
+        """Read the devices of a host that is proved off, where the last time was a while ago.
+
+        One that says on voids every proof.  One that cannot be read voids none.
+        """
+        if not self._is_unconfirmed() or not self._confirming.acquire(blocking=False):
+            return
+        try:
+            self._confirm()
+        finally:
+            self._confirming.release()
+
+    def keep_confirmed(self) -> None:
+        """Do the same, and wait for nothing: a device may take its time."""
+        if self._is_unconfirmed() and not self._confirming.locked():
+            self._context.engine.calls.submit(self._confirm_beside)
+
+    def _confirm_beside(self) -> None:
+        try:
+            self.confirm()
+        except (DatabaseUnavailable, Interrupted) as exc:  # it is asked again, or all is over
+            LOG.info("host %s: whether it is off still was not read: %s", self._host, exc)
+        except Exception:  # nobody waits for the future
+            LOG.exception("host %s: unexpected exception while its devices were read", self._host)
+
+    def _is_unconfirmed(self) -> bool:
+        at = self._confirmed_at
+        return at is None or self._context.clock.monotonic() - at >= _FRESH_S
+
+    def _confirm(self) -> None:
+        levels, now = self.levels, self._context.clock.monotonic()
+        proof = self._context.gates.proof() if levels else None
+        if proof is None:
+            return
+        is_first, self._confirmed_at = self._confirmed_at is None, now
+        if is_first and proof.age_s < _FRESH_S:  # of an engine that died, or of a person
+            self._confirmed_at = now - proof.age_s
+            return
+        for device in (device for level in levels for device in level):
+            if proof.devices and device.name not in proof.devices:
+                continue  # a level that could not prove it
+            answer, _ = self._prover.status(device)
+            if answer.verdict is PowerVerdict.ON:
+                why = f"{device.place} says that it is on."
+                host_uuid = self._context.claim.host_uuid
+                proofs.void_by_device(self._context.db, host_uuid, self._host, why)
 
     def about_to_order(self, device: Device) -> None:
         """Ask once more whether the host may be switched off, and write the order down."""
         self._context.gates.before_order(self)
+        recoveries.take_over(self._context.db, self._context.claim)
         orders.begin(self._context.db, self._context.claim, device.name)
 
     def answered(self, device: Device, answer: Answer) -> None:

@@ -87,6 +87,7 @@ class Gates:
     def before_evacuating(self) -> None:
         """Ask before the first instance of the host is touched."""
         self.pause()
+        self._context.fencing.confirm()
         if self.proof() is None:
             if self._needs_proof():
                 raise self._unproved()
@@ -99,6 +100,7 @@ class Gates:
             return
         if not self._called and self._is_stale():
             self.before_evacuating()
+        self._context.fencing.keep_confirmed()  # a step may make many calls, one after the other
         self.before_move()
         self._called = True
 
@@ -192,6 +194,8 @@ class Gates:
 
     def _unproved(self) -> RecoveryHeld:
         host = self._claim.host_name
+        if (void := proofs.voided(self._context.db, self._claim)) is not None:
+            return self._switched_on(void)
         return self._held(
             Gate.PROOF,
             Rule.PROOF,
@@ -199,6 +203,19 @@ class Gates:
             "on when it is proved: see to it that it is off, then run 'hacore-manage host "
             f"confirm-off {host}'.",
             _facts(self._watch.pulse(host)),
+        )
+
+    def _switched_on(self, void: Given) -> RecoveryHeld:
+        """Return what holds a recovery whose host was proved off, and is on: not by mistake."""
+        host = self._claim.host_name
+        return self._held(
+            Gate.POWER,
+            Rule.PROOF,
+            f"{host} was switched on again after {void.at:%Y-%m-%d %H:%M} UTC, when it was off: "
+            f"{void.void_reason} It is not switched off by hacore again; goes on when you have "
+            "switched it off. Or abandon this recovery, and bring the host back: 'hacore-manage "
+            f"host return {host}'.",
+            {"void_at": void.void_at.isoformat() if void.void_at else None},
         )
 
     def not_proved(self, sentences: Sequence[str], *, denied: bool) -> RecoveryHeld:
@@ -220,6 +237,8 @@ class Gates:
     def before_order(self, fencing: "HostFencing") -> None:
         """Ask before a device is ordered to switch the host off."""
         self.pause()
+        if (void := proofs.voided(self._context.db, self._claim)) is not None:
+            raise self._switched_on(void)
         host, options = self._claim.host_name, self._context.conf.fencing
         timeout_s = self._context.conf.wait_period_after_service_update
         quiet = self._context.poll(lambda: self._is_quiet(host, options) or None, timeout_s)
