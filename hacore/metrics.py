@@ -118,6 +118,7 @@ HOSTS = "hacore_hosts"
 NOVA_ILL = "hacore_nova_ill"
 NOVA_WATCHED = "hacore_nova_watched"
 PAUSED = "hacore_pause_without_end_seconds"
+SWITCHED_ON = "hacore_hosts_switched_on"
 #: What is read from the database at each scrape: by name the text, and the label, if any.
 FROM_DATABASE: dict[str, tuple[str, str | None]] = {
     OLDEST_DUE: (
@@ -131,6 +132,10 @@ FROM_DATABASE: dict[str, tuple[str, str | None]] = {
     NOVA_ILL: ("1: Nova itself is ill, and no host becomes silent.", None),
     NOVA_WATCHED: ("1: an engine watches the heartbeats of Nova's services.", None),
     PAUSED: ("Age of the oldest pause that only an operator ends; 0: there is none.", None),
+    SWITCHED_ON: (
+        "Hosts that hacore has proved off and that are on, though nobody brings them back.",
+        None,
+    ),
 }
 #: The values of those metrics by name, then by value of the label; "" where there is none.
 Readings = Mapping[str, Mapping[str, float]]

@@ -13,7 +13,7 @@ from oslo_utils import netutils
 
 from hacore import metrics
 from hacore.conf import metrics as options
-from hacore.db import claims, holds, interventions, pauses, watch
+from hacore.db import claims, holds, interventions, pauses, power, watch
 from hacore.db.engine import Database
 from hacore.errors import ConfigError, DatabaseUnavailable
 from hacore.states import Rule
@@ -109,6 +109,7 @@ def _safety(db: Database) -> metrics.Readings:
         metrics.HELD: {str(rule): counts.get(rule, 0) for rule in Rule},
         metrics.HELD_LONGEST: {"": holds.longest_s(db)},
         metrics.PAUSED: {"": pauses.longest_without_end_s(db)},
+        metrics.SWITCHED_ON: {"": len(power.switched_on(db))},
     }
 
 

@@ -211,10 +211,10 @@ class Gates:
         return self._held(
             Gate.POWER,
             Rule.PROOF,
-            f"{host} was switched on again after {void.at:%Y-%m-%d %H:%M} UTC, when it was off: "
-            f"{void.void_reason} It is not switched off by hacore again; goes on when you have "
-            "switched it off. Or abandon this recovery, and bring the host back: 'hacore-manage "
-            f"host return {host}'.",
+            f"{host} was switched on again: {(void.void_reason or '').rstrip('.')}, and it was off "
+            f"at {void.at:%Y-%m-%d %H:%M} UTC; goes on when you switch it off, hacore does not do "
+            "it twice. Or abandon this recovery, and bring the host back: 'hacore-manage host "
+            f"return {host}'.",
             {"void_at": void.void_at.isoformat() if void.void_at else None},
         )
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""After each look at Nova's heartbeats: does what is held go on?
+"""After each look at Nova's heartbeats: does what is held go on, and is off what was switched off?
 
 Every engine asks; what has been lifted already is not lifted again.  A look that changes
 nothing writes nothing.
@@ -14,6 +14,7 @@ from hacore.db.holds import Held
 from hacore.engine.census import seen_by
 from hacore.engine.context import EngineContext
 from hacore.engine.gates import limits_of
+from hacore.engine.power import PowerWatch
 from hacore.errors import DatabaseUnavailable
 from hacore.nova.heartbeats import Pulse
 from hacore.states import Hearing, Rule
@@ -37,6 +38,7 @@ class Review:
         self._conf, self._db = engine.conf, engine.db
         self._watch, self._proofs = engine.watch, engine.proofs
         self._fencing = engine.fencing
+        self._power = PowerWatch(engine)
         self._lifted = lifted
         #: How many hosts are missing, at this look.
         self._census: Census | None = None
@@ -47,8 +49,13 @@ class Review:
         """Ask for all that are held."""
         try:
             self._review()
+            self._power.look()
         except DatabaseUnavailable as exc:
             LOG.debug("Failed to read what is held: %s", exc)
+
+    def stop(self) -> None:
+        """End what `look` has begun beside it."""
+        self._power.stop()
 
     def _review(self) -> None:
         self._census = None

@@ -76,7 +76,8 @@ class Engine:
             conf, self._db, nova, self._clock, self._calls, self._watch, fencing
         )
         context.fencing.check(host.name for host in hosts.registered(self._db))
-        self._watch.looked = Review(context, self._waker.wake).look
+        self._review = Review(context, self._waker.wake)
+        self._watch.looked = self._review.look
         flows = Flows(conf)
         # wakes the other engines: this one claims no more
         recoverer = Recoverer(context, flows, self._events, self._waker.wake)
@@ -128,6 +129,7 @@ class Engine:
         LOG.info("engine is stopping: interrupting its recoveries")
         self._stopped.set()
         self._watch.wake()
+        self._review.stop()
         ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
             LOG.warning(

@@ -51,6 +51,8 @@ class Watch:
         self._owner = owner
         self.looked = looked
         self._hearts = Heartbeats(conf.nova.report_interval, _learned_before(db))
+        #: This is the engine that writes for all.
+        self.writes = False
         #: No engine looked for a minute before this one started.
         self.after_absence = _nobody_looked(db)
         self._lock = threading.Lock()
@@ -215,11 +217,13 @@ class Watch:
         )
         lease_s = _LEASE_LOOKS * interval_s / 2
         try:
-            watch.write(self._db, self._owner, lease_s, look, changed=self._wrote != shown)
+            self.writes = watch.write(
+                self._db, self._owner, lease_s, look, changed=self._wrote != shown
+            )
         except DatabaseUnavailable as exc:
             if self._written:
                 LOG.warning("Failed to write the heartbeats of Nova's services: %s", exc)
-            self._written = False
+            self._written = self.writes = False
             self._wrote = None  # nobody knows what was written
         else:
             self._written = True

@@ -8,7 +8,7 @@ from oslo_config import cfg
 
 from hacore.cmd.manage import safety
 from hacore.cmd.manage.findings import Finding, ok, unchecked, wrong
-from hacore.db import holds, pauses, services, watch
+from hacore.db import holds, pauses, power, services, watch
 from hacore.db.engine import Database
 from hacore.db.holds import Held
 from hacore.db.hosts import Registered
@@ -34,6 +34,8 @@ def findings(
     yield from _heartbeats(conf, db, registered, hosts)
     yield from _pauses(db)
     yield from _held(held)
+    for host in power.switched_on(db):
+        yield wrong("power", host.on or "")
 
 
 def _heartbeats(
