@@ -77,9 +77,7 @@ def switched_on(db: Database) -> list[Left]:
 
 #: The newest proof of a host comes last.
 _LEFT = (
-    sa.select(
-        Host.name, Proof.host_uuid, Proof.notification_uuid, Proof.created_at, Proof.details
-    )
+    sa.select(Host.name, Proof.host_uuid, Proof.notification_uuid, Proof.created_at, Proof.details)
     .join(Host, sa.and_(Host.uuid == Proof.host_uuid, Host.deleted == 0))
     .join(Notification, Notification.uuid == Proof.notification_uuid)
     .where(
@@ -146,6 +144,4 @@ def _record(db: Database, host: Left, answer: Answer, text: str, said: str) -> b
         row = holds.lock(session, host.notification_uuid)
         now = db.now(session)
         facts = {"said": said}
-        return gates.add(
-            session, row.uuid, row.claim_number, now, Gate.POWER, answer, facts, text
-        )
+        return gates.add(session, row.uuid, row.claim_number, now, Gate.POWER, answer, facts, text)

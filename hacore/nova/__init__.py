@@ -9,6 +9,7 @@ session        HTTP, authentication, metrics of each request
 keystone       what is a token, and what is none
 responses      what an answer must look like to be believed
 translation    from the libraries' exceptions to `hacore.errors`
+neighbours     what is read from Neutron and Placement
 types          services, instances, migration records, aggregates
 =============  ===============================================================
 """

@@ -27,11 +27,20 @@ from requests.adapters import HTTPAdapter
 from hacore import errors
 from hacore.clock import Clock, SystemClock
 from hacore.nova import microversions, responses
+from hacore.nova.neighbours import Neighbours
 from hacore.nova.responses import Page, Shape
 from hacore.nova.retry import Guard, Retrier, Unguarded
 from hacore.nova.session import Connection, make_session
 from hacore.nova.translation import CLIENT_ERRORS, translated
-from hacore.nova.types import Action, Aggregate, Beat, Instance, Migration, Service
+from hacore.nova.types import (
+    Action,
+    Aggregate,
+    Beat,
+    Instance,
+    Migration,
+    NetworkAgent,
+    Service,
+)
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,6 +57,9 @@ _HEARTBEAT_ERROR_S = 15.0
 #: Nova's API less than LATE_S.  And how often it is recorded again before that is given up.
 _SOON_S, _MOST_RECORDS = 3.0, 5
 
+
+#: The trait of a host that is disabled (nova: compute/manager.py, _update_compute_provider_status).
+_DISABLED = "COMPUTE_STATUS_DISABLED"
 
 #: Of one list; Nova's pages have up to 1,000 rows.
 _MOST_PAGES = 1000
@@ -240,6 +252,26 @@ class Nova:
             ),
             f"force {'down' if value else 'up'} nova-compute on {service.host}",
         )
+
+    def network_agents(self, host: str) -> list[NetworkAgent]:
+        """Return the agents of Neutron on `host`; none where the catalogue has no Neutron."""
+        return self._neighbours.agents(host)
+
+    def keeps_instances_out(self, host: str) -> bool:
+        """Whether Placement gives no room on `host`, because its nova-compute was disabled.
+
+        False where the catalogue has no Placement.
+        """
+        if not self._neighbours.has_placement():
+            return False
+        what, path = f"list the hypervisors of {host}", "/os-hypervisors/detail"
+        rows = self._get_pages(what, path, responses.hypervisors_page, {})
+        nodes = [node for node, of_host in rows if of_host == host]
+        return any(_DISABLED in self._neighbours.traits(node) for node in nodes)
+
+    @property
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(self._session, self._retrier, self._connection.where)
 
     def _services_of(self, host: str) -> list[Service]:
         query = {"host": host, "binary": "nova-compute"}

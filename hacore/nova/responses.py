@@ -159,6 +159,10 @@ def actions(body: Any) -> list[tuple[str, bool, datetime.datetime]]:
     ]
 
 
+def _hypervisor(row: Any) -> tuple[str, str]:
+    return _typed(row["id"], str), _typed(row["service"]["host"], str)
+
+
 def newest_heartbeat(body: Any) -> datetime.datetime:
     """``GET /os-services``: when Nova last wrote down that a service lives."""
     times = [row.get("updated_at") for row in _rows(body, "services")]  # none where a cell is down
@@ -276,6 +280,8 @@ def _service(row: Any) -> Service:
     )
 
 
+#: ``GET /os-hypervisors/detail``: each id, which is that of a resource provider, and its host.
+hypervisors_page = _page("hypervisors", _hypervisor)
 #: ``GET /servers/detail``, ``GET /servers`` and ``GET /os-migrations``.
 instances_page = _page("servers", _instance)
 uuids_page = _page("servers", _uuid)

@@ -73,8 +73,11 @@ class GuardedSession(requests.Session):
 
 
 # The parts of Nova's and Keystone's URLs that name no single object.
-_RESOURCE = re.compile(r"/(servers|os-services|os-migrations|os-aggregates|auth/tokens)\b(.*)")
-_ID = re.compile(r"/(?!detail\b|action\b|os-instance-actions\b)[^/]+")
+_RESOURCE = re.compile(
+    r"/(servers|os-services|os-migrations|os-aggregates|os-hypervisors|auth/tokens|agents|"
+    r"resource_providers)\b(.*)"
+)
+_ID = re.compile(r"/(?!detail\b|action\b|traits\b|os-instance-actions\b)[^/]+")
 
 
 def call_name(method: str, url: str, body: str | bytes | None) -> str:
@@ -122,6 +125,8 @@ class Connection:
         names = ("service_type", "service_name", "region_name", "endpoint_override")
         self._endpoint = {name: getattr(chosen, name) for name in names}
         self._endpoint["endpoint_type"] = chosen.interface
+        #: Where in the catalogue other services are.
+        self.where = {"region_name": chosen.region_name, "interface": chosen.interface}
 
     def client(self, version: api_versions.APIVersion, request_id: str | None) -> Any:
         """Return novaclient's HTTP client."""

@@ -43,6 +43,14 @@ class Service:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NetworkAgent:
+    """An agent of Neutron; `alive`: Neutron hears it."""
+
+    type: str
+    alive: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
     """A server, with what a recovery needs to know of it."""
 

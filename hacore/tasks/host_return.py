@@ -10,12 +10,22 @@ import subprocess
 
 from hacore.db import returns
 from hacore.engine.returns import is_heard
-from hacore.errors import ConfigError, NovaBadRequest, NovaNotFound, OperationWaits, RecoveryFailed
+from hacore.errors import (
+    ConfigError,
+    NovaBadRequest,
+    NovaError,
+    NovaNotFound,
+    OperationWaits,
+    RecoveryFailed,
+    TransientNovaError,
+)
 from hacore.nova import Migration, Service
 from hacore.tasks.base import OperationTask
 
-#: Seconds until a host that is not heard is looked at again.
+#: Seconds until a host that is not heard, or not ready, is looked at again.
 _NOT_HEARD_S = 30.0
+#: Seconds for which Placement may keep instances out of a host that is enabled.
+_TRAIT_S = 60.0
 #: Seconds for which a living nova-compute may leave an evacuation unfinished: it ends them, and
 #: destroys its copies, before its first heartbeat.
 _RECORDS_S = 60.0
@@ -165,10 +175,11 @@ class ForceUpComputeServiceTask(ReturnTask):
 
 
 class ConfirmHostReadyTask(ReturnTask):
-    """Go on only where the operator's own check succeeds, if there is one."""
+    """Go on only where the host has its networks, and the operator's own check succeeds."""
 
     def step(self, host: str) -> None:
-        """Run [host_return] ready_command until it succeeds."""
+        """Ask Neutron for its agents; run [host_return] ready_command until it succeeds."""
+        self._confirm_agents(host)
         command = self.context.conf.host_return.ready_command
         if not command:
             return
@@ -189,6 +200,28 @@ class ConfirmHostReadyTask(ReturnTask):
             ),
         )
         self.update_details(f"ready_command has succeeded for {host}.", 1.0)
+
+    def _confirm_agents(self, host: str) -> None:
+        """Wait until Neutron hears all that it knows on the host; without Neutron there are none.
+
+        A user that may not ask it is no reason to leave the host out of service.
+        """
+        try:
+            agents = self.novaclient.network_agents(host)
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            why = str(exc).rstrip(".")
+            self.context.remark(self.name, f"Neutron agents were not checked: {why}.")
+            return
+        lost = sorted(agent.type for agent in agents if not agent.alive)
+        if lost:
+            raise OperationWaits(
+                f"Neutron does not hear its agents on {host} ({', '.join(lost)}): start them.",
+                _NOT_HEARD_S,
+            )
+        if agents:
+            self.update_details(f"Neutron hears its {len(agents)} agents on {host}.", 0.5)
 
 
 def _run(command: str, host: str) -> str | None:
@@ -221,9 +254,13 @@ class EnableComputeServiceTask(ReturnTask):
         service = self.compute_service(host)
         if service.enabled:
             self.update_details(f"nova-compute on {host} is already enabled.", 1.0)
+        elif self._is_ours(service):
+            self._enable(host, service)
+        else:
             return
-        if not self._is_ours(service):
-            return
+        self._confirm_scheduled(host)
+
+    def _enable(self, host: str, service: Service) -> None:
         returns.about_to(self.context.db, self.context.claim, returns.ENABLED)
         self.novaclient.enable_service(service)
         timeout_s = self.context.conf.wait_period_after_service_update
@@ -233,6 +270,25 @@ class EnableComputeServiceTask(ReturnTask):
             lambda: f"Nova still shows nova-compute on {host} as disabled after {timeout_s} s.",
         )
         self.update_details(f"Enabled nova-compute on {host}.", 1.0)
+
+    def _confirm_scheduled(self, host: str) -> None:
+        """Wait until Placement lets instances be placed on the host, where there is Placement."""
+        try:
+            open_ = self.context.poll(
+                lambda: None if self.novaclient.keeps_instances_out(host) else True, _TRAIT_S
+            )
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            why = str(exc).rstrip(".")
+            self.context.remark(self.name, f"Placement was not checked: {why}.")
+            return
+        if not open_:
+            raise OperationWaits(
+                f"Placement keeps instances out of {host} (trait COMPUTE_STATUS_DISABLED), though "
+                f"nova-compute is enabled; if that stays so, restart nova-compute on {host}.",
+                _NOT_HEARD_S,
+            )
 
     def _is_ours(self, service: Service) -> bool:
         conf = self.context.conf

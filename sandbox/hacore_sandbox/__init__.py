@@ -18,6 +18,7 @@ here imports hacore beyond `hacore.clock`.
     identity.py     accounts, tokens, the catalogue
     views.py        a resource as JSON, by microversion
     servers.py      the Compute API's calls on servers
+    neighbours.py   the little of Neutron and Placement that hacore reads
     hosts.py        its calls on services, hypervisors, migrations, aggregates
     control.py      /control: kill a host, inject a fault, count the requests
     rest.py         `Rest`: routes, versions, policy, delays; no sockets

@@ -97,6 +97,7 @@ class Cloud:
         service = host.service
         service.alive = True
         service.reports_from = service.last_report = self.now
+        self._sync_traits(host)
         self.lifecycle.resume(host.name)
         self._end_live_migrations(host.name)
         self.state.timeline.after(_ORDERS_S, lambda: self._carry_out_old_orders(host, boots))
@@ -137,8 +138,18 @@ class Cloud:
         for name, value in changes.items():
             setattr(service, name, value)
         service.changed = self.now
+        if toggled:
+            host = self.state.host(service.host)
+            is_up = service.alive and self.state.is_up(service)
+            self.state.timeline.after(
+                0.0 if is_up else self.settings.placement_sync_s, lambda: self._sync_traits(host)
+            )
         unreachable = not service.alive and self.state.is_up(service)
         return self.settings.rpc_timeout_s if toggled and unreachable else 0.0
+
+    def _sync_traits(self, host: Host) -> None:
+        if host.service.alive:
+            host.barred = host.service.disabled
 
     # -- servers
 

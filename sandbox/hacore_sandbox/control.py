@@ -4,6 +4,7 @@
 POST   /control/hosts/{name}/kill       {"guests_survive": true}; the power stays on
 POST   /control/hosts/{name}/revive
 POST   /control/hosts/{name}/power      {"power": "off"}: it is lost, or somebody's finger
+POST   /control/hosts/{name}/agents     {"alive": false}: Neutron does not hear its agents
 GET    /control/bmcs          GET       /control/bmcs/{name}
 PUT    /control/bmcs/{name}             {"mode", "delay_s", "identity", "box"}; see bmc.py
 POST   /control/servers                 {"count", "hosts", "metadata", "vm_state", ...}
@@ -64,6 +65,7 @@ class Control:
             ("/control/hosts/{name}/kill", "POST", self.kill),
             ("/control/hosts/{name}/revive", "POST", self.revive),
             ("/control/hosts/{name}/power", "POST", self.power),
+            ("/control/hosts/{name}/agents", "POST", self.agents),
             ("/control/bmcs", "GET", self.bmcs),
             ("/control/bmcs/{name}", "GET", self.bmc),
             ("/control/bmcs/{name}", "PUT", self.set_bmc),
@@ -98,6 +100,13 @@ class Control:
         if power not in ("on", "off"):
             raise Refused(400, "power must be on or off")
         self._cloud.switch(call.ids["name"], power == "on")
+        return Answer(status=204)
+
+    def agents(self, call: Call) -> Answer:
+        alive = _body(call, "alive").get("alive")
+        if not isinstance(alive, bool):
+            raise Refused(400, "alive must be true or false")
+        self._cloud.state.host(call.ids["name"]).agents_alive = alive
         return Answer(status=204)
 
     def bmcs(self, call: Call) -> Answer:

@@ -178,6 +178,10 @@ class Identity:
             ("identity", "keystone", f"{base_url}/identity"),
             ("compute", "nova", f"{base_url}/compute/v2.1"),
         ]
+        if self._state.settings.neutron:
+            entries.append(("network", "neutron", f"{base_url}/network"))
+        if self._state.settings.placement:
+            entries.append(("placement", "placement", f"{base_url}/placement"))
         if self._instance_ha_url:
             entries.append(("instance-ha", "hacore", self._instance_ha_url))
         return [

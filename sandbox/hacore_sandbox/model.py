@@ -74,6 +74,8 @@ class Host:
     reserved: int = 0  #: servers, including those being moved here
     boots: int = 0  #: counts starts and stops; work begun before is lost
     powered: bool = True  #: a host that crashed or is cut off has power still
+    agents_alive: bool = True  #: of Neutron, while its nova-compute is
+    barred: bool = False  #: Placement has the trait COMPUTE_STATUS_DISABLED for it
 
 
 @dataclasses.dataclass

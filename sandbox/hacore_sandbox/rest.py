@@ -2,7 +2,8 @@
 """`Rest`: from a request to an answer, without sockets and without waiting.
 
 Routes, microversions, tokens, policy, injected faults, and how long a real Nova
-would have taken.  The control API is in control.py, the BMCs are in bmc.py.
+would have taken.  The control API is in control.py, the BMCs are in bmc.py, Neutron and Placement
+in neighbours.py.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from hacore_sandbox.faults import CallFault
 from hacore_sandbox.hosts import Hosts
 from hacore_sandbox.identity import Identity
 from hacore_sandbox.model import Refused
+from hacore_sandbox.neighbours import Neighbours
 from hacore_sandbox.servers import Servers
 from hacore_sandbox.timeline import Station
 from hacore_sandbox.views import Views
@@ -82,6 +84,7 @@ class Rest:
         self._routes = {
             "identity": _compile(self._identity_routes()),
             "compute": _compile(self._compute_routes()),
+            **{name: _compile(routes) for name, routes in self._neighbour_routes().items()},
             "control": _compile([Route(*route, ANYBODY) for route in self._control.routes()]),
             "bmc": _compile([Route(*route, ANYBODY) for route in BmcDoor(cloud.bmcs).routes()]),
         }
@@ -98,6 +101,19 @@ class Rest:
             Route("/identity/v3/auth/tokens", "HEAD", who.show, ANYBODY),
             Route("/identity/v3/auth/tokens", "DELETE", who.revoke, ANYBODY),
         ]
+
+    def _neighbour_routes(self) -> dict[str, list[Route]]:
+        """Neutron and Placement, as far as hacore asks them."""
+        asked = Neighbours(self._cloud.state)
+        return {
+            "network": [
+                Route("/network/v2.0/agents", "GET", asked.agents, ADMIN, "get_agent"),
+            ],
+            "placement": [
+                Route("/placement/resource_providers/{id}/traits", "GET", asked.traits, ADMIN,
+                      "placement:resource_providers:traits:list"),
+            ],
+        }  # fmt: skip
 
     def _compute_routes(self) -> list[Route]:
         servers, hosts = Servers(self._cloud, self._views), Hosts(self._cloud, self._views)
@@ -234,7 +250,8 @@ class Rest:
             work_s += rows * settings.compute_row_s
         work_s *= self._cloud.faults.slow
         if work_s:
-            response.delay_s += self._stations[service].wait_s(self._cloud.now, work_s)
+            station = "identity" if service == "identity" else "compute"
+            response.delay_s += self._stations[station].wait_s(self._cloud.now, work_s)
         return response
 
     def _answer_directly(self, route: Route | None, call: Call) -> Response:

@@ -19,6 +19,13 @@ class Settings:
     hypervisor_suffix: str = ""  #: hypervisor_hostname is the host's name plus this
     host_capacity: int = 1000  #: servers that fit on one host
 
+    # -- what the catalogue has besides Nova
+    neutron: bool = False
+    placement: bool = False
+    #: Until a nova-compute writes to Placement what Nova could not hand it (nova:
+    #: update_resources_interval).
+    placement_sync_s: float = 60.0
+
     # -- the APIs
     compute_api_workers: int = 4
     compute_read_s: float = 0.015
