@@ -16,10 +16,17 @@ _LONG_S = 400.0  #: longer than an engine leaves it alone
 
 
 @pytest.fixture
+def world(world: World) -> World:
+    """Hosts have devices, and engines look now and then."""
+    world.always_looks = True
+    world.conf.set_override("report_interval", 10.0, "nova")
+    world.devices = Devices(world.conf, world.cloud, "compute*")
+    return world
+
+
+@pytest.fixture
 def fenced(world: World) -> World:
     """Compute1 has died, was switched off and recovered from."""
-    world.always_looks = True
-    world.devices = Devices(world.conf, world.cloud, "compute*")
     died(world)
     return world
 
@@ -49,7 +56,7 @@ def test_one_that_is_on_is_named_until_it_is_off_or_brought_back(
     later(fenced)
     assert said(fenced) == []  # nobody knows
     fenced.cloud.bmcs.change("compute1", {"mode": "normal"})
-    later(fenced, 3 * _LONG_S)
+    later(fenced)
     (proof,) = proofs.of_host(fenced.db, fenced.registered().uuid)
     (sentence,) = said(fenced)
     assert sentence == (
@@ -73,8 +80,6 @@ def test_one_that_is_on_is_named_until_it_is_off_or_brought_back(
 
 def test_an_engine_that_takes_over_reads_before_it_evacuates(world: World) -> None:
     """The proof is older than what the devices may be believed for."""
-    world.always_looks = True
-    world.devices = Devices(world.conf, world.cloud, "compute*")
     servers = world.boot(3)
     world.conf.set_override("host_failure_recovery_threads", 1)
     world.faults(evacuations=[{"kind": "hang", "times": 1}])
@@ -85,7 +90,7 @@ def test_an_engine_that_takes_over_reads_before_it_evacuates(world: World) -> No
     world.clock.run(lambda: world.calls("POST", "/action") > 0)
     world.kill_engine()
     world.cloud.state.host("compute1").powered = True  # its nova-compute does not start
-    later(world, 60)
+    world.clock.pass_time(60)
     world.engine("b")
     world.clock.run(lambda: world.notification(notification).held_rule == "proof")
     message = world.notification(notification).message or ""
@@ -97,6 +102,6 @@ def test_an_engine_that_takes_over_reads_before_it_evacuates(world: World) -> No
     assert sum(world.server(server).host == "compute1" for server in servers) == 3
     world.faults(evacuations=[])
     world.cloud.switch("compute1", False)
-    later(world, 240)
+    later(world)
     assert len(world.cloud.bmcs.get("compute1").orders) == 1
     assert sum(world.server(server).host == "compute1" for server in servers) < 3

@@ -26,6 +26,7 @@ def world(conf: cfg.ConfigOpts, tmp_path: Path) -> Iterator[World]:
     schema.sync(db)
     world = World(conf, db, clock, neutron=True, placement=True)
     world.always_looks = True
+    conf.set_override("report_interval", 5.0, "nova")
     died(world)
     yield world
     clock.close()
