@@ -110,6 +110,7 @@ class Hacore:
     :param segments: over which the hosts are spread, one after the other.
     :param python: of the environment of another version of hacore.
     :param env: more environment variables of its engines.
+    :param main: the module whose `main` is an engine.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Hacore:
         servers: Servers | None = None,
         python: str = sys.executable,
         env: Mapping[str, str] | None = None,
+        main: str = "hacore.cmd.engine",
     ) -> None:
         self._token = token
         default = {"verify_interval": 1.0, "auth_strategy": "noauth2", **(options or {})}
@@ -135,18 +137,23 @@ class Hacore:
             python=python,
         )
         try:
-            self._start(hosts, engines, segments, env)
+            self._start(hosts, engines, segments, env, main)
         except BaseException:
             self.deployment.close()
             raise
 
     def _start(
-        self, hosts: Sequence[str], engines: int, segments: int, env: Mapping[str, str] | None
+        self,
+        hosts: Sequence[str],
+        engines: int,
+        segments: int,
+        env: Mapping[str, str] | None,
+        main: str,
     ) -> None:
         self.deployment.start_api(under="gunicorn")
         self.deployment.wait_for_api()
         for number in range(engines):
-            engine = self.deployment.start_engine(f"engine{number}", env=env)
+            engine = self.deployment.start_engine(f"engine{number}", env=env, main=main)
             engine.wait_until_it_says("is ready", 60)
         self.engines = list(self.deployment.engines.values())
         uuids = [
