@@ -149,10 +149,10 @@ class HostDevices:
                     f"an order to switch {self._host} off may yet be carried out: {answer.sentence}"
                 )
                 return Unsettled(order.device, is_off=False, why=why)
-            orders.close(self._context.db, claim, order.device, answer.verdict)
-            if answer.verdict is PowerVerdict.OFF:
+            if answer.verdict is PowerVerdict.OFF:  # not closed: whoever asks again hears the same
                 why = f"hacore has switched {self._host} off ({device.place})"
                 return Unsettled(order.device, is_off=True, why=why)
+            orders.close(self._context.db, claim, order.device, answer.verdict)
         return None
 
     def give_up(self, device: str) -> None:
