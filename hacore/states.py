@@ -237,3 +237,15 @@ class PowerVerdict(enum.StrEnum):
     MISCONFIGURED = "misconfigured"  #: it does not know what it was asked for
     WRONG_BOX = "wrong_box"  #: it shows another identity than that of the host
     UNKNOWN = "unknown"  #: its answer is not understood
+
+
+#: What a device answers that can be used.
+USABLE = frozenset({PowerVerdict.OFF, PowerVerdict.ON})
+
+
+class CanOff(enum.StrEnum):
+    """Whether the user of a fencing device may switch its host off, as far as a read shows."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"

@@ -3,6 +3,7 @@
 
 import pathlib
 import tempfile
+import uuid
 
 from oslo_config import cfg
 
@@ -19,11 +20,15 @@ _DEVICES = """\
 [bmc]
 hosts = {hosts}
 agent = {agent}
-ip = 127.0.0.1
-plug = {{host}}
+{options}
 username = admin
 password = {password}
 """
+#: Of the sandbox's own agent, which shows no identity, and of one that does.
+_PLUG = "ip = 127.0.0.1\nplug = {host}"
+_IPMI = "fence_ipmilan"
+_LANPLUS = "ip = {host}\nlanplus = 1\ncipher = 17"
+_IPMI_OPTIONS = "".join(f'<parameter name="{name}"/>' for name in ("lanplus", "cipher", "privlvl"))
 
 
 class SimulatedAgents:
@@ -33,13 +38,15 @@ class SimulatedAgents:
         self._cloud = cloud
 
     def __call__(self, command: Command, deadline_s: float, clock: Clock, guard: Guard) -> Ended:
+        if command.program == "ipmitool":
+            return self._identity(command, deadline_s, guard)
         given = dict(line.split("=", 1) for line in command.given.splitlines())
         match given["action"]:
             case "metadata":
-                return Ended(0, fence_agent.metadata())
+                return Ended(0, _metadata(pathlib.Path(command.program).name))
             case "validate-all":
                 return Ended(0)
-        bmc = self._cloud.bmcs.get(given["plug"])
+        bmc = self._cloud.bmcs.get(given.get("plug") or given["ip"])
         end = clock.monotonic() + deadline_s
         guard.wait(_TAKES_S)
         if bmc.mode == "dead":
@@ -49,6 +56,17 @@ class SimulatedAgents:
             said = f'Sent: {given["password"]}\n"GET /bmc HTTP/1.1" 401 0'  # as some agents do
             return Ended(1, err=f"{said}\nERROR: Unable to connect")
         return self._switch(bmc, end, clock, guard) if given["action"] == "off" else self._read(bmc)
+
+    def _identity(self, command: Command, deadline_s: float, guard: Guard) -> Ended:
+        options = list(command.arguments)
+        bmc = self._cloud.bmcs.get(options[options.index("-H") + 1])
+        guard.wait(_TAKES_S)
+        if bmc.mode == "dead":
+            guard.wait(deadline_s - _TAKES_S)
+            return Ended(None)
+        if command.environment["IPMI_PASSWORD"] != "admin":
+            return Ended(1, err="RAKP 2 HMAC is invalid")
+        return Ended(0, uuid.UUID(self._cloud.bmcs.identity(bmc)).bytes.hex(" "))
 
     def _read(self, bmc: Bmc) -> Ended:
         self._cloud.advance()
@@ -70,13 +88,24 @@ class SimulatedAgents:
         return self._cloud.bmcs.power(bmc) == "off"
 
 
+def _metadata(agent: str) -> str:
+    ours = fence_agent.metadata()
+    if agent == fence_agent.NAME:
+        return ours
+    named = ours.replace(fence_agent.NAME, agent)
+    return named.replace("</parameters>", f"{_IPMI_OPTIONS}</parameters>")
+
+
 class Devices:
     """A file of devices, and the agent that it names."""
 
-    def __init__(self, conf: cfg.ConfigOpts, cloud: Cloud, hosts: str) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, cloud: Cloud, hosts: str, *, with_identity: bool = False
+    ) -> None:
         self._conf, self._agents = conf, SimulatedAgents(cloud)
         self._folder = pathlib.Path(tempfile.mkdtemp(dir=conf.state_path))
-        agent = self._folder / fence_agent.NAME
+        self._agent = _IPMI if with_identity else fence_agent.NAME
+        agent = self._folder / self._agent
         agent.write_text("")
         agent.chmod(0o755)
         self._hosts = hosts
@@ -87,12 +116,14 @@ class Devices:
     def _file(self) -> pathlib.Path:
         return self._folder / "fencing.ini"
 
-    def write(self, password: str) -> None:
+    def write(self, password: str, more: str = "") -> None:
         """Write the file, with this password."""
         self._file.touch(mode=0o600)
-        self._file.write_text(
-            _DEVICES.format(hosts=self._hosts, agent=fence_agent.NAME, password=password)
+        options = _LANPLUS if self._agent == _IPMI else _PLUG
+        text = _DEVICES.format(
+            hosts=self._hosts, agent=self._agent, options=options, password=password
         )
+        self._file.write_text(text + more)
 
     def fencing(self, clock: Clock) -> Fencing:
         """Return what an engine has of them."""

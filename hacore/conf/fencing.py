@@ -64,6 +64,13 @@ OPTIONS = [
         help="Number of fencing devices that an engine talks to at once.",
     ),
     cfg.IntOpt(
+        "probe_interval",
+        default=3600,
+        min=0,
+        help="Seconds between two probes of each fencing device: whether it answers, what it says, "
+        "and which box it shows. A probe changes nothing. 0: no device is probed.",
+    ),
+    cfg.IntOpt(
         "proof_lifetime",
         default=900,
         min=60,

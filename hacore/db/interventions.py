@@ -13,13 +13,13 @@ import logging
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from hacore.db import history, notifications, operation_claims
+from hacore.db import devices, history, notifications, operation_claims
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Move, Notification
 from hacore.db.moves import fail_open
 from hacore.db.moves import of as moves_of
 from hacore.errors import Conflict, MoveNotFound
-from hacore.states import ENDED, MoveStatus, NotificationStatus
+from hacore.states import ENDED, MoveStatus, NotificationStatus, NotificationType
 
 LOG = logging.getLogger(__name__)
 
@@ -93,6 +93,8 @@ def _make_due(
         # also where it failed without a recovery: no earlier step counts as done
         row.failed_claim = row.claim_number
     row.retry_at = row.updated_at = now
+    if row.type == NotificationType.COMPUTE_HOST:
+        devices.forget_denials(session, row.host.name)
     why = f": {reason.rstrip('.')}" if reason else ""
     text = f"{history.RETRY_REQUESTED} {by}{why}."
     row.message = f"{text} Before: {row.message}"

@@ -410,6 +410,58 @@ class FencingOrder(Base):
     outcome: Mapped[str | None] = mapped_column(sa.String(36))
 
 
+class FencingDevice(Base):
+    """A fencing device of a host, and what its last probe has shown; see hacore.db.devices."""
+
+    __tablename__ = "fencing_devices"
+    __table_args__ = _with(sa.UniqueConstraint("host", "device"))
+
+    #: Names: of the host at Nova, and of its class in the file of devices.
+    host: Mapped[str]
+    device: Mapped[str]
+    level: Mapped[int | None]
+    agent: Mapped[str | None]
+    #: None: not probed yet.
+    probed_at: Mapped[datetime.datetime | None]
+    verdict: Mapped[str | None] = mapped_column(sa.String(36))
+    #: Since when its verdict is this one.
+    since: Mapped[datetime.datetime | None]
+    sentence: Mapped[str | None] = mapped_column(_TEXT)
+    can_off: Mapped[str | None] = mapped_column(sa.String(36))
+    #: What its box has shown first, or what a person has accepted since; None: nothing.
+    identity: Mapped[str | None]
+    #: The file names it.
+    verified: Mapped[bool] = mapped_column(default=False)
+    #: Who has accepted it; None: it was learned.
+    accepted_by: Mapped[str | None]
+    #: When it said off while Nova heard the host: it is another host's.  None: it did not.
+    refuted_at: Mapped[datetime.datetime | None]
+    #: Times in a row that it has refused the login, with a file of this mark.
+    denials: Mapped[int] = mapped_column(default=0)
+    file_mark: Mapped[str | None] = mapped_column(sa.String(64))
+    #: It is not in the file any more, or its host is not registered.
+    removed_at: Mapped[datetime.datetime | None]
+    #: Who talks to it now, and how long at most.
+    busy_by: Mapped[str | None] = mapped_column(sa.String(36))
+    busy_until: Mapped[datetime.datetime | None]
+
+
+class FencingDeviceEntry(Base):
+    """One line of a fencing device's history, for a change; only ever added."""
+
+    __tablename__ = "fencing_device_events"
+    __table_args__ = _with(sa.Index(None, "host", "id"))
+
+    host: Mapped[str]
+    device: Mapped[str]
+    verdict: Mapped[str | None] = mapped_column(sa.String(36))
+    message: Mapped[str] = mapped_column(_TEXT)
+    #: Where another identity was accepted: who has, and which was known before.
+    by: Mapped[str | None]
+    identity_before: Mapped[str | None]
+    identity: Mapped[str | None]
+
+
 class Service(Base):
     """A process of hacore that runs, or ended without saying so; see hacore.db.services.
 

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from hacore.db.engine import Database, change, retry
 from hacore.db.models import (
     Base,
+    FencingDevice,
+    FencingDeviceEntry,
     FencingOrder,
     HistoryEntry,
     Host,
@@ -35,7 +37,8 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
 
     Notifications go with their moves and history, operations with theirs; segments and hosts
     only if they are soft-deleted and nothing refers to them; processes by their last heartbeat;
-    proofs by their age, with their recovery; orders to fencing devices unless they are outstanding.
+    proofs by their age, with their recovery; orders to fencing devices unless they are outstanding;
+    fencing devices that were taken out of the file, and the history of all by age.
 
     In batches, each in its own transaction: a purge that was interrupted has removed whole
     notifications, and the next one continues.
@@ -83,6 +86,8 @@ def purge(db: Database, before_days: int, *, dry_run: bool = False) -> dict[str,
         (Proof, _is_old_proof(limit, old, dry_run=dry_run)),
         # an outstanding order may be carried out at any time
         (FencingOrder, FencingOrder.closed_at < limit),
+        (FencingDevice, FencingDevice.removed_at < limit),
+        (FencingDeviceEntry, FencingDeviceEntry.created_at < limit),
     ]
     if dry_run:
         return _count(db, old, others)

@@ -146,6 +146,14 @@ def _write_hosts(session: orm.Session, seen: Collection[Seen], now: datetime.dat
         session.execute(sa.delete(table).where(table.c.name.in_(list(written))))
 
 
+def is_written_by(db: Database, owner: str) -> bool:
+    """Return whether `owner` is who writes: what one engine does for all, it does."""
+    with db.read() as session:
+        now = db.now(session)
+        writer = sa.select(Watch.id).where(Watch.owner == owner, Watch.lease_until >= now)
+        return session.scalar(writer) is not None
+
+
 def learned_interval_s(db: Database) -> float | None:
     """Return Nova's report interval as it was last learned."""
     with db.read() as session:

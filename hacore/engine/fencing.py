@@ -5,16 +5,21 @@ Each order is written down before it is sent, and asked for right before: it is 
 that Nova hears, nor to more of them than may have failed.
 """
 
+import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
 from hacore.clock import Clock
+from hacore.db import devices as rows
 from hacore.db import orders, proofs, recoveries
+from hacore.db.engine import Database
+from hacore.engine.known_devices import KnownDevices
 from hacore.errors import ConfigError, DatabaseUnavailable, Interrupted
 from hacore.fencing import installed, programs
 from hacore.fencing.answers import Answer
@@ -23,7 +28,7 @@ from hacore.fencing.file import DevicesFile
 from hacore.fencing.programs import Command, Ended, Programs, Runner
 from hacore.fencing.proving import DeviceProof, Prover, Settings
 from hacore.nova.retry import Guard, Unguarded
-from hacore.states import PowerVerdict
+from hacore.states import USABLE, PowerVerdict
 
 if TYPE_CHECKING:  # it makes what is defined here
     from hacore.engine.context import Context, RecoveryContext
@@ -35,7 +40,11 @@ LOG = logging.getLogger(__name__)
 _READ_S = 10.0
 #: For so long it stands what the devices of a host say that is proved off.
 _FRESH_S = 30.0
-_KNOWN = (PowerVerdict.OFF, PowerVerdict.ON)
+#: Until a device is asked for again that somebody else talks to.
+_BUSY_S = 1.0
+#: A turn lasts as long as a script for the password, two requests for the identity and one read or
+#: order may take, and some: who is frozen meanwhile has lost it then.
+_TURN_S, _REQUESTS = 35.0, 3
 Levels = Sequence[Sequence[Device]]
 
 
@@ -92,9 +101,34 @@ class Fencing:
                 f"{self._region}: hosts of the same name would be switched off there."
             )
 
-    def prover(self, guard: Guard) -> Prover:
-        """Return what asks devices under this guard."""
-        return Prover(self._settings, Programs(self._clock, guard, self._run))
+    @property
+    def mark(self) -> str:
+        """What differs once the file of devices was changed."""
+        return self._file.mark
+
+    def prover(self, db: Database, guard: Guard) -> Prover:
+        """Return what asks devices under this guard, each in its turn."""
+
+        def turn(device: Device) -> contextlib.AbstractContextManager[bool]:
+            return self._turn(db, guard, device)
+
+        return Prover(self._settings, Programs(self._clock, guard, self._run), turn)
+
+    @contextlib.contextmanager
+    def _turn(self, db: Database, guard: Guard, device: Device) -> Iterator[bool]:
+        """Talk to a device while nobody else does, of no engine; whether that was so at once."""
+        who, at_once = str(uuid.uuid4()), True
+        lease_s = _TURN_S + _REQUESTS * self._options.deadline
+        while not rows.take(db, device.host, device.name, who, lease_s):
+            at_once = False
+            guard.wait(_BUSY_S)
+        try:
+            yield at_once
+        finally:
+            try:
+                rows.give_back(db, device.host, device.name, who)
+            except DatabaseUnavailable as exc:  # what the device has answered counts all the same
+                LOG.warning("%s: its turn ends after %g s: %s", device, lease_s, exc)
 
     def _run(self, command: Command, deadline_s: float, clock: Clock, guard: Guard) -> Ended:
         with self._slots:
@@ -121,12 +155,15 @@ class HostDevices:
         self._context = context
         self._fencing = context.engine.fencing
         self._host = context.claim.host_name
-        self._prover = self._fencing.prover(context.guard)
+        self._prover = self._fencing.prover(context.db, context.guard)
 
     @property
     def levels(self) -> Levels:
         """The devices of the host, by level."""
         return self._fencing.levels(self._host)
+
+    def _known(self) -> KnownDevices:
+        return KnownDevices.read(self._context.db)
 
     def unsettled(self) -> Unsettled | None:
         """Read each device that has an outstanding order; say why the host may not be enabled.
@@ -134,7 +171,8 @@ class HostDevices:
         None: it may; no order to switch it off is on its way.
         """
         claim = self._context.claim
-        devices = {device.name: device for level in self.levels for device in level}
+        known = self._known()
+        devices = {one.name: one for level in known.judged(self.levels) for one in level}
         for order in orders.outstanding(self._context.db, claim.host_uuid):
             device = devices.get(order.device)
             if device is None:
@@ -143,8 +181,8 @@ class HostDevices:
                     "the file of devices any more, so nobody can read whether it did"
                 )
                 return Unsettled(order.device, is_off=False, why=why)
-            answer, _ = self._prover.status(device)
-            if answer.verdict not in _KNOWN:
+            answer, _ = self._prover.status(device, known.identities.get(device.key))
+            if answer.verdict not in USABLE:
                 why = (
                     f"an order to switch {self._host} off may yet be carried out: {answer.sentence}"
                 )
@@ -178,8 +216,9 @@ class HostFencing(HostDevices):
         now = self._context.clock.monotonic()
         if self._read_at is None or now - self._read_at >= _READ_S:
             self._read_at = now
-            for device in (device for level in self.levels for device in level):
-                answer, _ = self._prover.status(device)
+            known = self._known()
+            for device in (one for level in known.judged(self.levels) for one in level):
+                answer, _ = self._prover.status(device, known.identities.get(device.key))
                 self._read.setdefault(device.key, []).append(answer)
 
     def shows_off(self) -> bool:
@@ -195,14 +234,21 @@ class HostFencing(HostDevices):
 
     def is_off(self, host: str) -> bool:
         """Whether a level of devices of another host says that it is off."""
+        known = self._known()
         return any(
-            all(self._prover.status(device)[0].verdict is PowerVerdict.OFF for device in level)
-            for level in self._fencing.levels(host)
+            all(
+                self._prover.status(device, known.identities.get(device.key))[0].verdict
+                is PowerVerdict.OFF
+                for device in level
+            )
+            for level in known.judged(self._fencing.levels(host))
         )
 
     def prove(self) -> None:
         """Switch the host off, and prove it.  Raises RecoveryHeld where that cannot be."""
-        outcome = self._prover.prove(self.levels, self, {}, self._read)
+        known = self._known()
+        levels = known.judged(self.levels)
+        outcome = self._prover.prove(levels, self, known.identities, self._read)
         if not outcome.proof:
             denied = any(answer.verdict is PowerVerdict.DENIED for answer in outcome.answers)
             raise self._context.gates.not_proved(outcome.sentences, denied=denied)
@@ -256,18 +302,22 @@ class HostFencing(HostDevices):
         if is_first and proof.age_s < _FRESH_S:  # of an engine that died, or of a person
             self._confirmed_at = now - proof.age_s
             return
-        for device in (device for level in levels for device in level):
+        known = self._known()
+        for device in (one for level in known.judged(levels) for one in level):
             if proof.devices and device.name not in proof.devices:
                 continue  # a level that could not prove it
-            answer, _ = self._prover.status(device)
+            answer, _ = self._prover.status(device, known.identities.get(device.key))
             if answer.verdict is PowerVerdict.ON:
                 why = f"{device.place} says that it is on."
                 host_uuid = self._context.claim.host_uuid
                 proofs.void_by_device(self._context.db, host_uuid, self._host, why)
 
-    def about_to_order(self, device: Device) -> None:
-        """Ask once more whether the host may be switched off, and write the order down."""
+    def may_order(self, device: Device) -> None:  # noqa: ARG002 - all devices of a host alike
+        """Ask once more whether the host may be switched off."""
         self._context.gates.before_order(self)
+
+    def about_to_order(self, device: Device) -> None:
+        """Write the order down."""
         recoveries.take_over(self._context.db, self._context.claim)
         orders.begin(self._context.db, self._context.claim, device.name)
 

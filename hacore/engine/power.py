@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hacore.db import power
 from hacore.db.power import Left
+from hacore.engine.known_devices import KnownDevices
 from hacore.engine.lease import Lease
 from hacore.errors import DatabaseUnavailable, Interrupted
 from hacore.states import PowerVerdict
@@ -33,7 +34,7 @@ class PowerWatch:
         self._engine = engine
         self._clock = engine.clock
         self._stops = Lease(engine.clock, math.inf, 0.0)
-        self._prover = engine.fencing.prover(self._stops)
+        self._prover = engine.fencing.prover(engine.db, self._stops)
         self._looked_at = -math.inf
         self._reading: list[Any] = []  #: futures
 
@@ -65,9 +66,10 @@ class PowerWatch:
 
     def _read(self, host: Left) -> None:
         """One device that says on is enough; one that cannot be read says nothing."""
-        levels = self._engine.fencing.levels(host.host)
+        known = KnownDevices.read(self._engine.db)
+        levels = known.judged(self._engine.fencing.levels(host.host))
         devices = [each for level in levels for each in level if each.name in host.devices]
-        answers = [self._prover.status(device)[0] for device in devices]
+        answers = [self._prover.status(each, known.identities.get(each.key))[0] for each in devices]
         for answer in answers:
             if answer.verdict is PowerVerdict.ON:
                 said = f"{answer.device.place} says that it is on"

@@ -16,6 +16,7 @@ from hacore.engine.context import EngineContext
 from hacore.engine.fencing import Fencing
 from hacore.engine.flows import Flows
 from hacore.engine.operation import Operator
+from hacore.engine.probes import Probes
 from hacore.engine.queue import Queue
 from hacore.engine.recovery import Recoverer
 from hacore.engine.review import Review
@@ -78,6 +79,7 @@ class Engine:
         context.fencing.check(host.name for host in hosts.registered(self._db))
         self._review = Review(context, self._waker.wake)
         self._watch.looked = self._review.look
+        probes = Probes(context, owner)
         flows = Flows(conf)
         # wakes the other engines: this one claims no more
         recoverer = Recoverer(context, flows, self._events, self._waker.wake)
@@ -108,6 +110,7 @@ class Engine:
             threading.Thread(
                 target=self._watch.run, args=(self._stopped,), name="heartbeats", daemon=True
             ),
+            threading.Thread(target=probes.run, args=(self._stopped,), name="probes", daemon=True),
         ]
         for thread in self._threads:
             thread.start()

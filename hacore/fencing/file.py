@@ -350,6 +350,11 @@ class DevicesFile:
             self.problem = f"{exc} The devices of before are used."
         return True
 
+    @property
+    def mark(self) -> str:
+        """What differs once the file was changed; it says nothing of what is in it."""
+        return "" if self._seen is None else str(self._seen[-2])
+
     def _mark(self) -> tuple[int, ...] | None:
         try:
             found = os.stat(self._path)

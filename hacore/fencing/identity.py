@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import requests
@@ -23,13 +23,16 @@ from hacore.fencing.devices import Device
 from hacore.fencing.installed import Family
 from hacore.fencing.placeholders import forms, is_placeholder
 from hacore.fencing.programs import CA_BUNDLE, CannotRun, Command, Programs
-from hacore.states import PowerVerdict
+from hacore.states import CanOff, PowerVerdict
 
 _CONNECT_S, _READ_S = 5.0, 10.0
 _LARGEST = 1024 * 1024  #: bytes of an answer
 
 #: Of a Redfish system, in the order of preference.  SKU is Dell's service tag.
 _SHOWN = ("UUID", "SerialNumber", "SKU", "AssetTag")
+_RESET, _ALLOWED = "#ComputerSystem.Reset", "ResetType@Redfish.AllowableValues"
+_FORCE_OFF = "ForceOff"  #: fence_redfish sends no other
+_HIGHEST = "administrator"  #: the privilege that agents ask for by default
 _GET_SYSTEM_GUID = ("raw", "0x06", "0x37")
 _GET_LAN_MAC = ("raw", "0x0c", "0x02", "0x0e", "0x05", "0x00", "0x00")
 #: ipmitool's words for a completion code: the BMC works, and does not know the command.
@@ -38,10 +41,23 @@ _NOT_SUPPORTED = re.compile(r"rsp=0x[0-9a-f]{2}\)")
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What a box is known by; `value` None: it shows nothing that only it has."""
+    """What a box is known by.
+
+    :ivar value: None: it shows nothing that only it has.
+    :ivar can_off: whether the user may switch it off, as far as reading it shows.
+    """
 
     value: str | None
     verified: bool
+    can_off: CanOff = dataclasses.field(default=CanOff.UNKNOWN, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """What a device shows of its box, the best first."""
+
+    values: list[str]
+    can_off: CanOff
 
 
 def check(
@@ -63,11 +79,11 @@ def check(
         return Identity(None, verified=False)
     if isinstance(shown, Answer):
         return shown
-    good = [value for value in shown if not is_placeholder(value)]
+    good = [value for value in shown.values if not is_placeholder(value)]
     if expected is None or wanted is None:
-        return Identity(good[0] if good else None, verified=False)
+        return Identity(good[0] if good else None, verified=False, can_off=shown.can_off)
     if _is_one_of(wanted, good):
-        return expected
+        return dataclasses.replace(expected, can_off=shown.can_off)
     return _wrong_box(device, wanted, good, programs)
 
 
@@ -84,7 +100,7 @@ def _wrong_box(device: Device, wanted: str, good: list[str], programs: Programs)
     return made(device, PowerVerdict.WRONG_BOX, meaning, programs.clock)
 
 
-def _of_redfish(device: Device, deadline_s: float, programs: Programs) -> list[str] | Answer:
+def _of_redfish(device: Device, deadline_s: float, programs: Programs) -> _Shown | Answer:
     """Return what the system shows, the best first."""
     programs.guard.check()
     get = device.options.get
@@ -108,7 +124,21 @@ def _of_redfish(device: Device, deadline_s: float, programs: Programs) -> list[s
     system = _system(text) if status == 200 else None
     if system is None:
         return failed(device, PowerVerdict.MISCONFIGURED, clock)
-    return [str(system[key]).strip() for key in _SHOWN if system.get(key)]
+    values = [str(system[key]).strip() for key in _SHOWN if system.get(key)]
+    return _Shown(values, _can_be_forced_off(system))
+
+
+def _can_be_forced_off(system: Mapping[str, Any]) -> CanOff:
+    """Return NO where the system does not take the order of the agent, whoever gives it.
+
+    That the user may give it, no read of the system shows.
+    """
+    actions = system.get("Actions")
+    reset = actions.get(_RESET) if isinstance(actions, dict) else None
+    allowed = reset.get(_ALLOWED) if isinstance(reset, dict) else None
+    if isinstance(allowed, list) and allowed and _FORCE_OFF not in allowed:
+        return CanOff.NO
+    return CanOff.UNKNOWN
 
 
 def _fetch(
@@ -151,19 +181,24 @@ def _unquoted(value: str) -> str:
 
 def _of_ipmi(
     device: Device, wanted: str | None, deadline_s: float, programs: Programs
-) -> list[str] | Answer:
+) -> _Shown | Answer:
     """Return the GUID of the system; where that is not it, or is none, the BMC's MAC too."""
+    level = device.options.get("privlvl") or _HIGHEST
+    # the BMC has opened a session of this level, or else it has not answered
+    can_off = CanOff.YES if level in (_HIGHEST, "operator") else CanOff.NO
     raw = _ipmitool(device, _GET_SYSTEM_GUID, deadline_s, programs)
     if isinstance(raw, Answer):
         return raw
     shown = [str(uuid.UUID(bytes=raw))] if len(raw) == 16 else []
     good = [value for value in shown if not is_placeholder(value)]
     if good and (wanted is None or _is_one_of(wanted, good)):
-        return shown
+        return _Shown(shown, can_off)
     raw = _ipmitool(device, _GET_LAN_MAC, deadline_s, programs)
     if isinstance(raw, Answer):
         return raw
-    return [*shown, raw[1:].hex(":")] if len(raw) == 7 else shown  # the first is a version
+    if len(raw) == 7:  # the first is a version
+        shown.append(raw[1:].hex(":"))
+    return _Shown(shown, can_off)
 
 
 def _ipmitool(
@@ -172,7 +207,7 @@ def _ipmitool(
     """Return the bytes that a BMC answers; none where it does not know the request."""
     get = device.options.get
     where = ("-H", get("ip", ""), "-p", get("ipport") or "623", "-U", get("username", ""))
-    how = ("-I", "lanplus", "-C", get("cipher", ""), "-L", get("privlvl") or "administrator")
+    how = ("-I", "lanplus", "-C", get("cipher", ""), "-L", get("privlvl") or _HIGHEST)
     # -E: the password is in the environment, where only this user sees it; -v: why it failed
     command = Command(
         "ipmitool",

@@ -4,12 +4,13 @@
 Level by level; in a level all devices must prove.  A device proves by two reads that say off after
 its order, or by three over a longer time where the host was off without one: a host that restarts
 is off for seconds, and a power signal may blink.  The invariant: no order is sent before
-`Orders.about_to_order` has returned for it.
+`Orders.may_order` and then `Orders.about_to_order` have returned for it.
 """
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from hacore.fencing import agents, identity
@@ -23,8 +24,11 @@ from hacore.states import PowerVerdict
 class Orders(Protocol):
     """Whoever answers for the orders that are sent."""
 
+    def may_order(self, device: Device) -> None:
+        """Return where the device may be ordered to switch the host off; raise where not."""
+
     def about_to_order(self, device: Device) -> None:
-        """Write the order down, right before the agent is started; raise if it may not be sent."""
+        """Write the order down, right before the agent is started."""
 
     def answered(self, device: Device, answer: Answer) -> None:
         """Take the answer to an order.
@@ -89,6 +93,14 @@ Known = Mapping[tuple[str, str], Identity]
 Earlier = Mapping[tuple[str, str], Sequence[Answer]]
 
 
+#: One talks to a device at a time.  Gives its turn, and whether that came without a wait.
+Turns = Callable[[Device], contextlib.AbstractContextManager[bool]]
+
+
+def _alone(_device: Device) -> contextlib.AbstractContextManager[bool]:
+    return contextlib.nullcontext(True)
+
+
 class _LevelFailed(Exception):
     """A level does not prove."""
 
@@ -98,21 +110,22 @@ class _LevelFailed(Exception):
 
 
 class Prover:
-    """Asks the devices of hosts."""
+    """Asks the devices of hosts, each in its turn."""
 
-    def __init__(self, settings: Settings, programs: Programs) -> None:
-        self._settings, self._programs = settings, programs
+    def __init__(self, settings: Settings, programs: Programs, turns: Turns = _alone) -> None:
+        self._settings, self._programs, self._turns = settings, programs, turns
 
     def status(self, device: Device, known: Identity | None = None) -> tuple[Answer, Identity]:
         """Read state and identity of one device, and change nothing.
 
         Its answer is wrong_box where the identity is another than the known one.
         """
-        checked = self._checked(device, known)
-        if isinstance(checked, Answer):
-            return checked, Identity(None, verified=False)
-        usable, shown = checked
-        return self._asked(device, usable, "status"), shown
+        with self._turns(device):
+            checked = self._checked(device, known)
+            if isinstance(checked, Answer):
+                return checked, Identity(None, verified=False)
+            usable, shown = checked
+            return self._asked(device, usable, "status"), shown
 
     def prove(
         self,
@@ -150,12 +163,13 @@ class Prover:
         return tuple(case.proof() for case in cases)
 
     def _begun(self, device: Device, known: Known, earlier: Earlier) -> "_Case":
-        checked = self._checked(device, known.get(device.key))
-        if isinstance(checked, Answer):
-            raise _LevelFailed(checked)
-        usable, shown = checked
-        case = _Case(device, usable, shown)
-        answer = self._read(case)
+        with self._turns(device):
+            checked = self._checked(device, known.get(device.key))
+            if isinstance(checked, Answer):
+                raise _LevelFailed(checked)
+            usable, shown = checked
+            case = _Case(device, usable, shown)
+            answer = self._read(case)
         if answer.verdict == PowerVerdict.OFF:
             case.reads = _unbroken([*earlier.get(device.key, ()), answer])
         elif answer.verdict != PowerVerdict.ON:
@@ -182,16 +196,23 @@ class Prover:
         return usable, shown
 
     def _order(self, case: "_Case", orders: Orders) -> None:
-        orders.about_to_order(case.device)
-        case.ordered = True
-        answer = self._ask(case, "off")
+        while True:
+            orders.may_order(case.device)
+            with self._turns(case.device) as at_once:
+                if at_once:
+                    orders.about_to_order(case.device)
+                    case.ordered = True
+                    answer = self._ask(case, "off")
+                    break
+            # whether it may be switched off was asked before the wait: ask again
         orders.answered(case.device, answer)
         if answer.verdict != PowerVerdict.OFF:
             raise _LevelFailed(answer)
         case.off_before = answer.already
 
     def _confirm(self, case: "_Case", orders: Orders) -> None:
-        answer = self._read(case)
+        with self._turns(case.device):
+            answer = self._read(case)
         if answer.verdict == PowerVerdict.OFF:
             return
         if answer.verdict == PowerVerdict.ON and not case.ordered:

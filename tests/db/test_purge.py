@@ -61,7 +61,7 @@ def test_only_what_is_old_and_over_is_removed(filled: Database) -> None:
     assert removed == {
         "recovery_events": 4, "vmoves": 2, "notifications": 2, "operation_events": 0,
         "operations": 0, "hosts": 1, "segments": 1, "services": 0, "proofs": 0,
-        "fencing_orders": 0,
+        "fencing_orders": 0, "fencing_devices": 0, "fencing_device_events": 0,
     }  # fmt: skip
     after = rows(filled)
     assert {name: before[name] - after[name] for name in removed} == removed

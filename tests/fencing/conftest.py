@@ -168,6 +168,9 @@ class Operator:
         #: Called when an order was answered.
         self.then: Callable[[], None] = lambda: None
 
+    def may_order(self, device: Device) -> None:
+        """Always."""
+
     def about_to_order(self, device: Device) -> None:
         self.ordered.append(device.name)
 

@@ -47,7 +47,7 @@ def test_a_cloud_that_is_well(operator: Operator, db: Database) -> None:
         "nova: heartbeats": "not checked",
     }
     assert found["nova: heartbeats"][1] == "No engine watches Nova; start hacore-engine."
-    assert found["database"] == ("ok", "Schema 0007_needs_0001.")
+    assert found["database"] == ("ok", "Schema 0008_needs_0001.")
     assert found["nova"] == ("ok", "Microversion 2.90.")
     assert found["hosts"] == (
         "ok", "2 registered, all known to Nova. In no segment: compute3, compute4."

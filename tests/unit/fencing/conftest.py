@@ -231,9 +231,11 @@ class Orders:
     answers: list[Answer] = dataclasses.field(default_factory=list)
     refuse: Exception | None = None
 
-    def about_to_order(self, device: Device) -> None:
+    def may_order(self, device: Device) -> None:
         if self.refuse:
             raise self.refuse
+
+    def about_to_order(self, device: Device) -> None:
         self.announced.append(str(device.key))
 
     def answered(self, device: Device, answer: Answer) -> None:
