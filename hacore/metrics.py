@@ -119,6 +119,8 @@ NOVA_ILL = "hacore_nova_ill"
 NOVA_WATCHED = "hacore_nova_watched"
 PAUSED = "hacore_pause_without_end_seconds"
 SWITCHED_ON = "hacore_hosts_switched_on"
+DEVICES = "hacore_fencing_devices"
+DEVICES_WITHOUT_RIGHT = "hacore_fencing_devices_without_right"
 #: What is read from the database at each scrape: by name the text, and the label, if any.
 FROM_DATABASE: dict[str, tuple[str, str | None]] = {
     OLDEST_DUE: (
@@ -134,6 +136,11 @@ FROM_DATABASE: dict[str, tuple[str, str | None]] = {
     PAUSED: ("Age of the oldest pause that only an operator ends; 0: there is none.", None),
     SWITCHED_ON: (
         "Hosts that hacore has proved off and that are on, though nobody brings them back.",
+        None,
+    ),
+    DEVICES: ("Fencing devices by what their last probe has shown.", "verdict"),
+    DEVICES_WITHOUT_RIGHT: (
+        "Fencing devices that answer, and cannot switch their host off.",
         None,
     ),
 }

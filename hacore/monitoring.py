@@ -13,10 +13,10 @@ from oslo_utils import netutils
 
 from hacore import metrics
 from hacore.conf import metrics as options
-from hacore.db import claims, holds, interventions, pauses, power, watch
+from hacore.db import claims, devices, holds, interventions, pauses, power, watch
 from hacore.db.engine import Database
 from hacore.errors import ConfigError, DatabaseUnavailable
-from hacore.states import Rule
+from hacore.states import CanOff, PowerVerdict, Rule
 
 LOG = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def readings(db: Database) -> metrics.Readings:
         name: {} if label else {"": math.nan} for name, (_, label) in metrics.FROM_DATABASE.items()
     }
     try:
-        for read in (_queue, _safety, _watch):
+        for read in (_queue, _safety, _watch, _devices):
             found |= read(db)
     except DatabaseUnavailable as exc:
         LOG.warning("Failed to read a metric from the database: %s", exc)
@@ -120,4 +120,13 @@ def _watch(db: Database) -> metrics.Readings:
         metrics.HOSTS: counts if report.current else {},
         metrics.NOVA_ILL: {"": report.illness is not None},
         metrics.NOVA_WATCHED: {"": report.current or report.illness is not None},
+    }
+
+
+def _devices(db: Database) -> metrics.Readings:
+    seen = devices.all_of(db)
+    counts = collections.Counter(each.verdict for each in seen)
+    return {
+        metrics.DEVICES: {str(verdict): counts[verdict] for verdict in PowerVerdict},
+        metrics.DEVICES_WITHOUT_RIGHT: {"": sum(each.can_off == CanOff.NO for each in seen)},
     }

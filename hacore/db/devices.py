@@ -49,6 +49,11 @@ class Probe:
     refuted: bool
     file_mark: str
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it has answered, as the device of its host, and may switch it off."""
+        return _is_usable(self.verdict, self.can_off)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
@@ -79,7 +84,7 @@ class Seen:
     @property
     def is_usable(self) -> bool:
         """Whether it has answered, as the device of its host, and may switch it off."""
-        return self.verdict in USABLE and self.can_off != CanOff.NO
+        return _is_usable(self.verdict, self.can_off)
 
     def is_left_alone(self, file_mark: str) -> bool:
         """Whether it refuses the login so often that only a new file is a reason to try again."""
@@ -97,6 +102,10 @@ class Change:
     by: str | None
     identity_before: str | None
     identity: str | None
+
+
+def _is_usable(verdict: str | None, can_off: str | None) -> bool:
+    return verdict in USABLE and can_off != CanOff.NO
 
 
 def all_of(db: Database) -> list[Seen]:
@@ -170,9 +179,8 @@ def record(db: Database, probe: Probe) -> bool:
         if changed:
             _note(session, row, now, _said(probe, learned=row.identity != before[2]))
     if changed:
-        usable = probe.verdict in USABLE and probe.can_off is not CanOff.NO
         LOG.log(
-            logging.INFO if usable else logging.WARNING,
+            logging.INFO if probe.is_usable else logging.WARNING,
             "fencing device: %s (%s)",
             _said(probe, learned=False),
             probe.verdict,

@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from hacore.cmd import launch
 from hacore.cmd.manage import arguments as cli
-from hacore.cmd.manage import operation, output
+from hacore.cmd.manage import fencing, operation, output
 from hacore.db import hosts, proofs
 from hacore.db.proofs import Given
 from hacore.errors import Conflict
@@ -21,7 +21,7 @@ _COLUMNS = ("at", "kind", "recovery", "message", "void_at", "void_reason")
 
 
 def register(topics: "Topics") -> None:
-    """Add ``host confirm-off|proofs|return``."""
+    """Add ``host confirm-off|proofs|return|test-fencing|accept-identity``."""
     verbs = cli.add_topic(topics, "host", "the hosts")
     confirmed = cli.add_verb(
         verbs,
@@ -45,6 +45,7 @@ def register(topics: "Topics") -> None:
     for verb in (confirmed, listed):
         verb.add_argument("name", metavar="NAME", help="of the host")
     operation.add_return(verbs)
+    fencing.register(verbs)
 
 
 def _confirm_off(conf: cfg.ConfigOpts, arguments: argparse.Namespace) -> None:

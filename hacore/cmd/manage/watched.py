@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""What doctor says of heartbeats and of what is held: as the engines have written it."""
+"""What doctor says of heartbeats, devices and what is held: as the engines have written it."""
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,17 @@ from oslo_config import cfg
 
 from hacore.cmd.manage import safety
 from hacore.cmd.manage.findings import Finding, ok, unchecked, wrong
-from hacore.db import holds, pauses, power, services, watch
+from hacore.db import devices, holds, pauses, power, services, watch
 from hacore.db.engine import Database
 from hacore.db.holds import Held
 from hacore.db.hosts import Registered
 from hacore.db.watch import Known, Report
-from hacore.states import Hearing, NotificationType, Rule
+from hacore.states import CanOff, Hearing, NotificationType, Rule
 
 _HEARTBEATS = "nova: heartbeats"
+_PROBES = "fencing devices: probes"
+#: Intervals after which a probe is overdue: each device has its moment within one.
+_OVERDUE = 2.2
 #: Report intervals after which a host is silent; see hacore.nova.heartbeats.
 _SILENT = 3.2
 _DAY_S = 86400.0
@@ -32,6 +35,7 @@ def findings(
     held = holds.all_of(db)
     hosts = {each.host: each.rule for each in held if each.type == NotificationType.COMPUTE_HOST}
     yield from _heartbeats(conf, db, registered, hosts)
+    yield from _probes(conf, db)
     yield from _pauses(db)
     yield from _held(held)
     for host in power.switched_on(db):
@@ -123,6 +127,40 @@ def _unheard(host: Registered, known: Known, held: Rule | None) -> Finding:
             "evacuated only when a host monitor reports its failure.",
         )
     return unchecked(check, f"{text}; run doctor again in a minute.")
+
+
+def _probes(conf: cfg.ConfigOpts, db: Database) -> Iterator[Finding]:
+    """Yield one row for each fencing device that does not work, and one for all that do."""
+    seen = devices.all_of(db)
+    if not seen:
+        return
+    interval_s = conf.fencing.probe_interval
+    if not interval_s:
+        text = "[fencing] probe_interval is 0, so no fencing device is probed; set it to 3600."
+        yield unchecked(_PROBES, text)
+    probed = [each for each in seen if each.verdict is not None]
+    bad = [each for each in probed if not each.is_usable]
+    for each in bad[:_NAMED]:
+        ago = f"probed {_age(each.age_s or 0.0)} ago"
+        if each.can_off == CanOff.NO:
+            ago = f"it cannot switch the host off; {ago}"
+        yield wrong(_PROBES, f"{each.sentence}; {ago}.")
+    if (more := len(bad) - _NAMED) > 0:
+        yield wrong(_PROBES, f"{more} more devices do not work; the engine's log names them.")
+    if len(probed) < len(seen):
+        yield unchecked(_PROBES, f"{len(seen) - len(probed)} devices were not probed yet.")
+    good_s = [each.age_s or 0.0 for each in probed if each.is_usable]
+    if not good_s:
+        return
+    text = f"{len(good_s)} devices work; the oldest probe was {_age(max(good_s))} ago"
+    if interval_s and max(good_s) > _OVERDUE * interval_s:
+        yield wrong(
+            _PROBES,
+            f"{text}, and [fencing] probe_interval is {interval_s} s; check the "
+            "journal of hacore-engine.",
+        )
+    else:
+        yield ok(_PROBES, f"{text}.")
 
 
 def _pauses(db: Database) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ OTHER = str(uuid.UUID(int=0xC0FFEE_0123_4567_89AB_CDEF))
 
 @pytest.fixture
 def devices(world: World) -> Devices:
-    """Each host has a device that shows which box it is in; compute1 and compute2 are registered."""
+    """Each host has a device that shows which box it is in; two hosts are registered."""
     world.devices = Devices(world.conf, world.cloud, "compute*", with_identity=True)
     world.always_looks = True
     world.conf.set_override("probe_interval", int(INTERVAL_S), group="fencing")
