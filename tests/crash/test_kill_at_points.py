@@ -25,7 +25,7 @@ from tests.e2e.deployment import Deployment, missing_servers
 from tests.e2e.reporting import DEPLOYMENT, Figures
 from tests.services import skip_unless_required
 
-ROUNDS = rounds(3)
+ROUNDS = rounds(2)
 #: Of a host that lives: until its instances are evacuated.
 BEFORE_MOVES = [*RECOVERY][: [*RECOVERY].index("before the force down")]
 #: What the host does that was reported: it is dead; it comes back while no engine runs, and its
