@@ -268,12 +268,20 @@ def forget_denials(session: orm.Session, host: str) -> None:
 
 @retry
 def take(db: Database, host: str, device: str, who: str, lease_s: float) -> bool:
-    """Take the turn to talk to a device, for `lease_s` at most; False: somebody else has it."""
+    """Take the turn to talk to a device, for `lease_s` at most; False: somebody else has it.
+
+    :param who: unlike any other's.  Where it is of a claim it begins with ``UUID/NUMBER/``, and
+        takes the turn of an earlier claim: its engine has died, or has lost it.
+    """
     with contextlib.suppress(db_exc.DBDuplicateEntry), db.write() as session:
         now = db.now(session)
         until = now + datetime.timedelta(seconds=lease_s)
         of_it = (FencingDevice.host == host, FencingDevice.device == device)
-        free = sa.or_(FencingDevice.busy_until.is_(None), FencingDevice.busy_until < now)
+        free = sa.or_(
+            FencingDevice.busy_until.is_(None),
+            FencingDevice.busy_until < now,
+            _is_of_earlier_claim(who),
+        )
         if change(
             session,
             sa.update(FencingDevice).where(*of_it, free).values(busy_by=who, busy_until=until),
@@ -285,6 +293,15 @@ def take(db: Database, host: str, device: str, who: str, lease_s: float) -> bool
         row.busy_by, row.busy_until = who, until
         return True
     return False  # another one was as fast
+
+
+def _is_of_earlier_claim(who: str) -> sa.ColumnElement[bool]:
+    subject, _, rest = who.partition("/")
+    if not rest:
+        return sa.false()
+    mine = f"{subject}/{rest.partition('/')[0]}/"
+    busy = FencingDevice.busy_by
+    return sa.and_(busy.startswith(f"{subject}/"), sa.not_(busy.startswith(mine)))
 
 
 @retry

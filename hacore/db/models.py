@@ -442,7 +442,7 @@ class FencingDevice(Base):
     #: It is not in the file any more, or its host is not registered.
     removed_at: Mapped[datetime.datetime | None]
     #: Who talks to it now, and how long at most.
-    busy_by: Mapped[str | None] = mapped_column(sa.String(36))
+    busy_by: Mapped[str | None] = mapped_column(sa.String(255))
     busy_until: Mapped[datetime.datetime | None]
 
 

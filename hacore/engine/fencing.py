@@ -19,6 +19,7 @@ from hacore.clock import Clock
 from hacore.db import devices as rows
 from hacore.db import orders, proofs, recoveries
 from hacore.db.engine import Database
+from hacore.db.leases import Held
 from hacore.engine.known_devices import KnownDevices
 from hacore.errors import ConfigError, DatabaseUnavailable, Interrupted
 from hacore.fencing import installed, programs
@@ -106,18 +107,26 @@ class Fencing:
         """What differs once the file of devices was changed."""
         return self._file.mark
 
-    def prover(self, db: Database, guard: Guard) -> Prover:
-        """Return what asks devices under this guard, each in its turn."""
+    def prover(self, db: Database, guard: Guard, claim: Held | None = None) -> Prover:
+        """Return what asks devices under this guard, each in its turn.
+
+        :param claim: that it is for.
+        """
+        prefix = "" if claim is None else f"{claim.uuid}/{claim.number}/"
 
         def turn(device: Device) -> contextlib.AbstractContextManager[bool]:
-            return self._turn(db, guard, device)
+            return self._turn(db, guard, device, f"{prefix}{uuid.uuid4()}")
 
         return Prover(self._settings, Programs(self._clock, guard, self._run), turn)
 
+    def reader(self, guard: Guard) -> Prover:
+        """Return what reads devices of other hosts, out of turn: all that wait would read one."""
+        return Prover(self._settings, Programs(self._clock, guard, self._run))
+
     @contextlib.contextmanager
-    def _turn(self, db: Database, guard: Guard, device: Device) -> Iterator[bool]:
+    def _turn(self, db: Database, guard: Guard, device: Device, who: str) -> Iterator[bool]:
         """Talk to a device while nobody else does, of no engine; whether that was so at once."""
-        who, at_once = str(uuid.uuid4()), True
+        at_once = True
         lease_s = _TURN_S + _REQUESTS * self._options.deadline
         while not rows.take(db, device.host, device.name, who, lease_s):
             at_once = False
@@ -155,7 +164,7 @@ class HostDevices:
         self._context = context
         self._fencing = context.engine.fencing
         self._host = context.claim.host_name
-        self._prover = self._fencing.prover(context.db, context.guard)
+        self._prover = self._fencing.prover(context.db, context.guard, context.claim)
 
     @property
     def levels(self) -> Levels:
@@ -234,10 +243,10 @@ class HostFencing(HostDevices):
 
     def is_off(self, host: str) -> bool:
         """Whether a level of devices of another host says that it is off."""
-        known = self._known()
+        known, reader = self._known(), self._fencing.reader(self._context.guard)
         return any(
             all(
-                self._prover.status(device, known.identities.get(device.key))[0].verdict
+                reader.status(device, known.identities.get(device.key))[0].verdict
                 is PowerVerdict.OFF
                 for device in level
             )

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import identity
 from novaclient import exceptions as nova_exc
 
@@ -80,6 +81,9 @@ class Neighbours:
     def _url(self, service: str) -> str | None:
         if not isinstance(self._session.auth, identity.BaseIdentityPlugin):
             return None  # no catalogue
-        url = self._session.get_endpoint(service_type=service, **self._where)
+        try:
+            url = self._session.get_endpoint(service_type=service, **self._where)
+        except ks_exc.EndpointNotFound:
+            return None
         # some catalogues have Neutron's with its version
         return str(url).rstrip("/").removesuffix("/v2.0") if url else None

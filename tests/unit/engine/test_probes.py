@@ -293,3 +293,13 @@ def test_a_turn_is_given_back_by_who_has_it(world: World) -> None:
     assert not rows.take(world.db, "compute1", "bmc", "b", 100)
     rows.give_back(world.db, "compute1", "bmc", "a")
     assert rows.take(world.db, "compute1", "bmc", "b", 100)
+
+
+@pytest.mark.usefixtures("devices")
+def test_who_takes_a_recovery_over_has_its_turn_at_once(world: World) -> None:
+    assert rows.take(world.db, "compute1", "bmc", "n1/1/x", 100)
+    assert not rows.take(world.db, "compute1", "bmc", "n1/1/y", 100)
+    assert not rows.take(world.db, "compute1", "bmc", "n2/1/x", 100)
+    assert rows.take(world.db, "compute1", "bmc", "n1/2/z", 100)
+    rows.give_back(world.db, "compute1", "bmc", "n1/1/x")
+    assert not rows.take(world.db, "compute1", "bmc", "probe", 100)

@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("denials", sa.Integer(), nullable=False),
         sa.Column("file_mark", sa.String(length=64), nullable=True),
         sa.Column("removed_at", TIME, nullable=True),
-        sa.Column("busy_by", sa.String(length=36), nullable=True),
+        sa.Column("busy_by", sa.String(length=255), nullable=True),
         sa.Column("busy_until", TIME, nullable=True),
         *_row("fencing_devices"),
         sa.UniqueConstraint("host", "device", name="uq_fencing_devices_host_device"),
