@@ -60,6 +60,10 @@ class Bmcs:
             raise Refused(404, f"There is no BMC {name}.")
         return self._bmcs[name]
 
+    def add(self, name: str, box: str) -> None:
+        """One more device of a host, such as an outlet of a power strip."""
+        self._bmcs[name] = Bmc(name, box=box)
+
     def all(self) -> list[Bmc]:
         return list(self._bmcs.values())
 

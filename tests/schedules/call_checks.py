@@ -17,6 +17,7 @@ from hacore_sandbox.cloud import Cloud
 from hacore_sandbox.model import Migration, Server
 from tests.schedules.actors import Actors
 from tests.schedules.alarms import needless_stop
+from tests.schedules.device_checks import DeviceChecks
 from tests.schedules.plans import INTERVAL_S
 from tests.simulation import START, _Actor
 from tests.world import LONGEST_LOOK_S
@@ -31,6 +32,7 @@ _LIVE, _GUEST_MAY_HAVE_LEFT = "live-migration", ("running", "post-migrating")
 _SILENT_S, _MISSING_S = 3.2 * INTERVAL_S - 1.4, 3.2 * INTERVAL_S + 2 * LONGEST_LOOK_S
 #: Seconds after which a host that has returned is heard for certain.
 _HEARD_S = 2 * INTERVAL_S + 2 * LONGEST_LOOK_S
+_ENABLED = re.compile(r"/os-services/([0-9a-f-]+|enable)$")
 #: Two sums of the same seconds differ by less.
 _ROUNDING_S = 0.001
 _TOUCHING = ("lock", "evacuate", "os-resetState")
@@ -78,8 +80,9 @@ class CallChecks:
         self._records = 0
         #: The limit of [mass_failure] max_share.
         self.max_share = 0
-        #: Every host must be proved off.
-        self.needs_proof = False
+        self.heard_s = _HEARD_S
+        #: What is promised of fencing devices; set once it is known which there are.
+        self.devices: DeviceChecks
         #: Notifications of which a first evacuation has been seen.
         self._passed: set[str] = set()
         #: The evacuate calls that were sent, by instance.
@@ -130,6 +133,7 @@ class CallChecks:
             )
         if request.method == "GET":
             return None
+        self._enables(request)
         sent = Sent(actor.group, claim, "", request.method, self._clock.monotonic())
         match = _ACTION.search(request.url)
         if match is not None:
@@ -140,7 +144,7 @@ class CallChecks:
             if action == "evacuate":
                 self._flies(sent)
                 self._silent(row)
-                self._proved(row)
+                self.devices.evacuates(row)
                 self._few_enough(row)
         return sent
 
@@ -160,10 +164,19 @@ class CallChecks:
                 f"{row['uuid']}"
             )
 
-    def _proved(self, row: dict[str, Any]) -> None:
-        """No evacuate call without a valid proof where one is required."""
-        if self.needs_proof and not self._has_proof(row):
-            self.broken(f"an evacuation from {self._host_of(row)}, which nothing has proved off")
+    def _enables(self, request: Any) -> None:
+        """A compute service may be about to be enabled."""
+        match = _ENABLED.search(request.url)
+        if match is None or not request.body:
+            return
+        body = json.loads(request.body)
+        if match[1] == "enable":
+            self.devices.enables(body["host"])
+        elif body.get("status") == "enabled":
+            service = next(
+                each for each in self._cloud.state.services.values() if each.uuid == match[1]
+            )
+            self.devices.enables(service.host)
 
     def _has_proof(self, row: dict[str, Any]) -> bool:
         return any(

@@ -48,7 +48,10 @@ class Checks(CallChecks):
                 self._notification(actor, old, new)
             elif table == "hosts":
                 self._host(actor, old, new)
-            elif table != "proofs":
+            elif table == "proofs":
+                if old is None:
+                    self.devices.proved(new, getattr(actor, "claim", None))
+            elif table != "fencing_orders" or old is None:  # any claim of the host may close one
                 self._of_recovery(actor, new, was_live)
             if table == "vmoves":
                 self._move(old, new)

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from hacore.nova import LATE_S
-from tests.schedules import draw_answers
+from tests.schedules import draw_answers, draw_fencing
 from tests.schedules.plans import Ambush, Crash, EnginePlan, Happening, HostPlan, InstancePlan, Plan
 
 #: vm_state and task_state of an instance, and the power state where it is not the usual one.
@@ -79,6 +79,9 @@ class _Draw:
         more, last = draw_answers.drawn(self._seed, hosts, instances, self._happenings)
         self._happenings += more
         self._last = max(self._last, last)
+        fencing, more, last = draw_fencing.drawn(self._seed, hosts, self._happenings)
+        self._happenings += more
+        self._last = max(self._last, last)
         return Plan(
             seed=self._seed,
             options=options,
@@ -92,6 +95,7 @@ class _Draw:
             wakes=not self._one_in(3),
             ambushes=_ambushes(self._seed, options["DEFAULT"]["claim_lease"]),
             sees_dead=self._seed % 2 == 0,
+            fencing=fencing,
         )
 
     # --------------------------------------------------------------- luck
@@ -131,7 +135,10 @@ class _Draw:
                 "wait_period_after_power_on": pick((20, 60)),
                 "host_failure_recovery_threads": pick((1, 2, 32, 32)),
             },
-            "fencing": {"require_proof": proof.choice(("configured",) * 7 + ("always",))},
+            "fencing": {
+                "require_proof": proof.choice(("configured",) * 7 + ("always",)),
+                **draw_fencing.options(self._seed),
+            },
             "host_failure": {
                 "evacuate_all_instances": not self._one_in(5),
                 "ignore_instances_in_error_state": self._one_in(5),
@@ -383,7 +390,7 @@ def _ambushes(seed: int, lease_s: float) -> tuple[Ambush, ...]:
                pick(("late", "late", "at once", "never")), late_s, soon_s),
     )  # fmt: skip
     drawn = [ambush for ambush in all_kinds if chance.randrange(8) == 0]
-    return (*drawn, *draw_answers.cell_ambush(seed))
+    return (*drawn, *draw_answers.cell_ambush(seed), *draw_fencing.ambush(seed, lease_s))
 
 
 def _only_two(hosts: tuple[HostPlan, ...]) -> tuple[HostPlan, ...]:

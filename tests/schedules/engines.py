@@ -23,8 +23,9 @@ from hacore.engine.review import Review
 from hacore.engine.watch import Watch
 from hacore.errors import DatabaseUnavailable
 from hacore.nova import Nova, make_session
+from tests.devices import Devices, SimulatedAgents
 from tests.schedules.actors import Actors, Lock, Pool
-from tests.schedules.plans import INTERVAL_S, Plan
+from tests.schedules.plans import INTERVAL_S, FencingPlan, Plan
 from tests.schedules.transports import Doors, WatchedDatabase, Wire
 from tests.world import Looks, World
 
@@ -44,6 +45,15 @@ class WatchedWorld(World):
         self._flows = flows
         self._wakes = plan.wakes
         self._me = processes.this_process() if plan.sees_dead else None
+        conf.set_override("devices_file", "", group="fencing")
+
+    def have_devices(self, plan: FencingPlan, agents: SimulatedAgents) -> None:
+        """Give hosts the devices of a plan."""
+        classes = {
+            device.name: {"hosts": " ".join(device.hosts), "level": device.level}
+            for device in plan.devices
+        }
+        self.devices = Devices(self.conf, self.cloud, classes, agents)
 
     def start(self, engine: str, doors: Doors) -> None:
         """Start one life of an engine."""
@@ -54,7 +64,10 @@ class WatchedWorld(World):
         session.auth._lock = Lock(clock)  # keystoneauth's, held while a token is fetched
         nova = Nova(self.conf, clock=clock, rng=random.Random(engine), session=session)
         watch = Watch(self.conf, self.db, nova, clock, engine)
-        context = EngineContext(self.conf, self.db, nova, clock, Pool(clock, engine), watch)
+        fencing = self.devices and self.devices.fencing(clock)
+        context = EngineContext(
+            self.conf, self.db, nova, clock, Pool(clock, engine), watch, fencing
+        )
         watch.looked = Review(context, self.wake).look
         # locks are held while a host is listed, and hosts are counted: who waits for one waits in
         # simulated time

@@ -15,6 +15,7 @@ from hacore_sandbox.faults import CallFault
 from hacore_sandbox.model import Caller, Refused, Server
 from tests.schedules.actors import Actors
 from tests.schedules.engines import WatchedWorld
+from tests.schedules.fencing import WatchedAgents
 from tests.schedules.plans import Happening, Plan
 from tests.schedules.transports import Doors
 from tests.simulation import START
@@ -38,9 +39,11 @@ class FaultInjection:
         world: WatchedWorld,
         doors: Doors,
         servers: dict[str, Server],
+        agents: WatchedAgents,
         tell: Callable[[str, str], None],
     ) -> None:
         self._plan = plan
+        self._agents = agents
         self._clock = clock
         self._world = world
         self._cloud = world.cloud
@@ -50,7 +53,10 @@ class FaultInjection:
         self._tell = tell
         self._watched: list[tuple[str, CallFault]] = []
         self.kinds: set[str] = set()
+        self._switched_on = False
         self.to_come = len(plan.happenings)
+        self._switch = self._cloud.bmcs._switch
+        self._cloud.bmcs._switch = self._switched
 
     def happen(self, happening: Happening) -> None:
         self.to_come -= 1
@@ -79,7 +85,50 @@ class FaultInjection:
     def _host_returns(self, host: str) -> None:
         self.kinds.add("host returns")
         self._checks.host_returns(host)
-        self._cloud.revive(host)
+        if self._cloud.state.host(host).powered:
+            self._cloud.revive(host)
+        else:
+            self._cloud.switch(host, True)
+
+    def _power_lost(self, host: str) -> None:
+        self.kinds.add("fencing: a host loses its power")
+        self._cloud.switch(host, False)
+
+    def _device_fails(
+        self, plug: str, fault: str, seconds: float | None, by_s: float = 0.0, box: str = ""
+    ) -> None:
+        self.kinds.add(f"fencing: {fault}")
+        self._agents.fails(plug, fault, by_s, box)
+        if seconds is not None:
+            self._for_a_while(f"fencing: {fault}", seconds, lambda: self._agents.is_well(plug))
+
+    def _switched(self, host: str, on: bool) -> None:
+        """A device switches a host: its own, or another one."""
+        powered = self._cloud.state.host(host).powered
+        if self._cloud.state.host(host).service.alive and powered and not on:
+            self._checks.host_dies(host)  # that nobody has reported
+        self._switch(host, on)
+        if on or not powered:
+            return
+        self.kinds.add("fencing: a host is switched off")
+        self._tell("world", f"{host} is switched off")
+        assert self._plan.fencing is not None
+        after_s = self._plan.fencing.switched_on_after_s
+        if after_s is not None and not self._switched_on:
+            self._switched_on = True
+            self.to_come += 1
+            self._clock.at(self._clock.monotonic() + after_s, lambda: self._switch_on(host))
+
+    def _switch_on(self, host: str) -> None:
+        """A person does."""
+        self.to_come -= 1
+        if self._cloud.state.host(host).powered:
+            return
+        self.kinds.add("fencing: switched on again")
+        self._tell("world", f"a person switches {host} on")
+        self._checks.host_returns(host)
+        self._cloud.advance()
+        self._cloud.switch(host, True)
 
     def _guest_dies(self, instance: str) -> None:
         self.kinds.add("guest dies")

@@ -32,6 +32,30 @@ class InstancePlan:
 
 
 @dataclasses.dataclass(frozen=True)
+class DevicePlan:
+    """A class of fencing devices: the BMCs, or the outlets of a power strip."""
+
+    name: str
+    level: int
+    hosts: tuple[str, ...]
+
+    def plug(self, host: str) -> str:
+        """The name of the device of a host, in the sandbox."""
+        return host if self.name == "bmc" else f"{self.name}-{host}"
+
+
+@dataclasses.dataclass(frozen=True)
+class FencingPlan:
+    """The devices of hosts.
+
+    :ivar switched_on_after_s: a person switches a host on again that hacore has switched off.
+    """
+
+    devices: tuple[DevicePlan, ...]
+    switched_on_after_s: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Happening:
     """Something that happens at a moment; `what` is a method of `hosts`, `faults`, ..."""
 
@@ -86,6 +110,9 @@ class Ambush:
     ``cell``            a list of instances (`of` is  Nova cannot reach the cell of any host for
                         list) or records              `by_s`: from the list on, or after it, as
                                                       `how` says: ``before`` or ``after``
+    ``device``          `of`: an order to a device,   `how` the engine ends: kill, sigterm, freeze
+                        an answer of one, a commit
+                        of an order or a proof
     ==================  ============================  =======================================
     """
 
@@ -103,6 +130,7 @@ TOLD = {
     "power": "power loss in a transaction",
     "late lock": "late lock",
     "cell": "a cell is down while instances or records are listed",
+    "device": "an engine's end at a fencing device",
     "lost call": "SIGTERM after a lost call",
 }
 
@@ -111,6 +139,8 @@ TOLD = {
 INTERVAL_S = 2.0
 #: For what is held: until an operator has looked, and looked once more.
 _HELD_S = 600
+#: For devices, in each attempt: silence, reads, and two levels that do not answer.
+_DEVICES_S = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +159,7 @@ class Plan:
     wakes: bool  #: the wake-up calls arrive
     ambushes: tuple[Ambush, ...] = ()
     sees_dead: bool = False  #: an engine that starts can tell that its predecessor is dead
+    fencing: FencingPlan | None = None
 
     @property
     def bound_s(self) -> float:
@@ -141,6 +172,7 @@ class Plan:
             + (default["wait_period_after_evacuation"] + 2 * default["wait_period_after_power_off"])
             * (1 + host_failure // default["host_failure_recovery_threads"])
             + 60
+            + (_DEVICES_S if self.fencing else 0)
         )
         notifications = sum(happening.what == "notify" for happening in self.happenings)
         serial_s = attempt_s * default["max_recovery_attempts"] * max(1, notifications)

@@ -26,8 +26,10 @@ from tests import factories
 from tests.schedules import verdict
 from tests.schedules.actors import Actors
 from tests.schedules.checks import Checks
+from tests.schedules.device_checks import DeviceChecks
 from tests.schedules.engines import WatchedWorld
 from tests.schedules.fault_injection import OPERATOR, FaultInjection
+from tests.schedules.fencing import WatchedAgents
 from tests.schedules.plans import TOLD, Ambush, Crash, EnginePlan, Plan
 from tests.schedules.transports import WATCHED, Doors, WatchedDatabase
 
@@ -64,7 +66,8 @@ class Bench:
         self.conf = cfg.ConfigOpts()
         hacore_conf.register(self.conf)
         self.conf([], project="hacore", default_config_files=[], default_config_dirs=[])
-        self.conf.set_override("state_path", tempfile.gettempdir())
+        self._scratch = tempfile.TemporaryDirectory(prefix="hacore-schedules-")
+        self.conf.set_override("state_path", self._scratch.name)
         self.conf.set_override("connection", "sqlite://", group="database")
         # in memory: another connection, after an hour, would be another database
         self.conf.set_override("connection_recycle_time", -1, group="database")
@@ -141,12 +144,16 @@ class _Run:
             self._servers[instance.name].uuid for instance in plan.instances if instance.lock
         )
         self._checks.max_share = plan.options["mass_failure"]["max_share"]
-        self._checks.needs_proof = plan.options["fencing"]["require_proof"] == "always"
+        devices = DeviceChecks(self._checks, plan.fencing, plan.options["fencing"])
+        self._checks.devices = devices
         self._doors = Doors(clock, self._checks, chance)
+        agents = WatchedAgents(self._cloud, self._doors, devices)
+        if plan.fencing is not None:
+            self._world.have_devices(plan.fencing, agents)
         bench.db.open(self._doors)
         self._doors.lie_in_wait(plan.ambushes, self._world.is_running, self._strike)
         self._events = FaultInjection(
-            plan, clock, self._world, self._doors, self._servers, self._tell
+            plan, clock, self._world, self._doors, self._servers, agents, self._tell
         )
 
     def _populate(self) -> None:
@@ -251,12 +258,15 @@ class _Run:
             self._clock.wait(never, _LOOKS_S)
             with contextlib.suppress(DatabaseUnavailable):
                 for held in holds.all_of(self._db):
-                    if held.for_s > _LOOKS_S:
+                    # devices are asked again and again: it is not held all the time
+                    if (held.total_s if self._plan.fencing else held.for_s) > _LOOKS_S:
                         self._approve(held)
 
     def _approve(self, held: Held, missing: int | None = None) -> None:
         try:
             if held.rule == Rule.PROOF and not self._cloud.state.host(held.host).service.alive:
+                if self._plan.fencing is not None:  # they pull its plugs
+                    self._cloud.switch(held.host, False)
                 proofs.confirm_off(self._db, held.host_uuid, held.host, "an operator", "it is off")
                 self._events.kinds.add("held and confirmed off")
                 self._tell("world", f"an operator confirms that {held.host} is off")
@@ -293,8 +303,8 @@ class _Run:
         self._tell("world", f"engine {name}: {ambush}")
         self._events.kinds.add(TOLD[ambush.kind])
         if kind:
-            if ambush.kind == "power":
-                self._without_power.add(name)
+            if ambush.kind == "power" or ambush.of.endswith(" commit"):
+                self._without_power.add(name)  # what says otherwise would be in its transaction
             (engine,) = (plan for plan in self._plan.engines if name.startswith(plan.name))
             self._crash(engine, name, Crash(kind, 0, ambush.pause_s))
 

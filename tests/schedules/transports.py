@@ -36,7 +36,8 @@ WATCHED = {
         "uuid", "notification_uuid", "instance_uuid", "source_host", "dest_host", "status",
         "message", "locked", "vm_state", "created_at", "end_time",
     ),
-    "proofs": ("uuid", "host_uuid", "void_at"),
+    "proofs": ("uuid", "host_uuid", "void_at", "notification_uuid", "kind", "created_at"),
+    "fencing_orders": ("id", "host_uuid", "notification_uuid", "device", "closed_at"),
     "recovery_events": ("id", "notification_uuid", "attempt", "message"),
     "hosts": (
         "uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by", "segment_uuid",
@@ -134,6 +135,10 @@ class Doors:
             keys.add(row.get("notification_uuid", row.get("uuid")))
         if any(self.row_locks.get(key, 0.0) > now for key in keys):
             raise RowLocked
+        for table in {table for table, *_ in written} & {"fencing_orders", "proofs"}:
+            ambush = self.ambushed("device", f"{table} commit")
+            if ambush is not None:
+                self.strike(ambush, ambush.how)
         kind = self.checks.kind_of(written)
         ambush = self.ambushed("power", kind) if kind else None
         if ambush is not None:
