@@ -113,9 +113,20 @@ class Director:
         power = "off" if how == "loses its power" else "on"
         self._stage.control("POST", f"/hosts/{host}/power", {"power": power})
 
-    def bmc(self, host: str, mode: str) -> None:
-        self._tell(f"the BMC of {host} is {mode} now")
-        self._stage.control("PUT", f"/bmcs/{host}", {"mode": mode})
+    def bmc(self, host: str, mode: str, seconds: str | None) -> None:
+        late = f" ({seconds} s)" if seconds else ""
+        self._tell(f"the BMC of {host} is {mode} now{late}")
+        values = {"mode": mode, **({"delay_s": float(seconds)} if seconds else {})}
+        self._stage.control("PUT", f"/bmcs/{host}", values)
+
+    def outlet(self, name: str, host: str, mode: str) -> None:
+        self._tell(f"the outlet of {host} at {name} is {mode} now")
+        self._stage.control("PUT", f"/bmcs/{name}-{host}", {"mode": mode})
+
+    def password(self, how: str) -> None:
+        self._tell(f"the password in the file of devices is {how}")
+        assert self._stage.devices is not None
+        self._stage.devices.write("admin" if how == "right" else "wrong")
 
     def crash(self, name: str) -> None:
         self._tell(f"the guest of {name} dies")
@@ -150,6 +161,11 @@ class Director:
         self._tell(f"{name} is being migrated to {host}; the record is {status}")
         path = f"/servers/{self._uuid(name)}/live-migrate"
         self._stage.control("POST", path, {"host": host, "status": status})
+
+    def disable(self, host: str, reason: str) -> None:
+        self._tell(f"an operator disables {host} in Nova ({reason})")
+        service = self._stage.service(host)
+        self._stage.cloud.update_service(service, {"disabled": True, "disabled_reason": reason})
 
     def enable(self, host: str) -> None:
         self._tell(f"an operator enables {host} in Nova")
@@ -464,7 +480,10 @@ _SENTENCES: list[tuple[str, Callable[..., None]]] = [
     (r"kill host (\S+)", Director.kill_host),
     (r"revive host (\S+)", Director.revive_host),
     (r"(\S+) (loses its power|has power again)", Director.power),
-    (r"the BMC of (\S+) is (normal|dead|lies|delay)", Director.bmc),
+    (r"the BMC of (\S+) is (normal|dead|lies|delay)(?: \(([\d.]+) s\))?", Director.bmc),
+    (r"outlet (\S+) of (\S+) is (normal|dead|lies)", Director.outlet),
+    (r"the password of the devices is (wrong|right)", Director.password),
+    (r"(\S+) is disabled in Nova \((.+)\)", Director.disable),
     (r"crash (\S+)", Director.crash),
     (r"delete (\S+)", Director.delete),
     (r"the owner (reboots|starts|stops) (\S+)", Director.act_as_owner),

@@ -70,6 +70,8 @@ def drawn(
     draw = _Draw(random.Random(f"fencing-plan-{seed}"), list(hosts), list(happenings))
     devices = draw.devices()
     draw.faults()
+    if seed % 4 == 2:
+        draw.heard_again()
     return FencingPlan(devices, draw.switched_on_after()), draw.happenings, draw.last
 
 
@@ -129,6 +131,15 @@ class _Draw:
         elif fault == "other box":
             facts["box"] = self._pick(*self._hosts)
         self._at(at, "device_fails", seconds or 0.0, **facts)
+
+    def heard_again(self) -> None:
+        """Silent hosts are heard again about when they are switched off, or somewhat later."""
+        for each in self._plan:
+            if each.what == "host_dies" and each.facts["host"] in self._plugs:
+                at = each.at + self._pick(10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
+                self._at(
+                    at + self._chance.uniform(0.0, 5.0), "host_returns", host=each.facts["host"]
+                )
 
     def switched_on_after(self) -> float | None:
         """Draw when a person switches a host on again that hacore has switched off."""

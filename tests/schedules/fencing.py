@@ -57,7 +57,7 @@ class WatchedAgents(SimulatedAgents):
     def _answer(self, command: Command, deadline_s: float, clock: Clock, guard: Guard) -> Ended:
         fault, by_s = self._faults.get(options(command)["plug"], ("", 0.0))
         if fault == "denied":
-            return denied()
+            return denied(options(command)["password"])
         if fault == "slow":
             guard.wait(min(by_s, deadline_s))
             if by_s >= deadline_s:
