@@ -137,7 +137,6 @@ class Heartbeats:
         self._tracks: dict[tuple[str, str], _Track] = {}
         self._doubled: frozenset[str] = frozenset()
         self._begun_at: float | None = None
-        self._gap_until = -math.inf  #: the last look before which nobody looked for a while
         self._looked_at: float | None = None  #: the last look that succeeded
         self._gap_s = 0.0  #: between the last two of them
         self._failed_at = -math.inf  #: the last look that failed
@@ -198,8 +197,8 @@ class Heartbeats:
         return None if track is None else self._pulse(track, now)
 
     def has_watched_since(self, moment: float) -> bool:
-        """Return whether it was watched then already, and without a gap from then on."""
-        return self._begun_at is not None and max(self._begun_at, self._gap_until) <= moment
+        """Return whether it was watched then already."""
+        return self._begun_at is not None and self._begun_at <= moment
 
     def heard_since(self, host: str, moment: float) -> bool:
         """Return whether Nova has heard a host since: two moves at least half an interval apart."""
@@ -286,7 +285,6 @@ class Heartbeats:
         unseen = self._forget_silence(listed) if gap else []
         moved = [key for key, same in listed.items() if self._record(key, same[0], now)]
         if gap:  # when they moved is not known
-            self._gap_until = now
             for track in self._tracks.values():
                 if track.silent_at is None:
                     track.begin_again(now)

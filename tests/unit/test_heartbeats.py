@@ -469,17 +469,6 @@ def test_a_host_that_moved_while_nobody_looked_may_live() -> None:
     assert (cloud.hearing("compute1"), moved_unseen()) == (Hearing.SILENT, False)
 
 
-def test_who_was_frozen_has_not_watched_since() -> None:
-    cloud = Cloud()
-    cloud.run(60)
-    moment = cloud.now
-    assert cloud.hearts.has_watched_since(moment)
-    cloud.now += 90  # and a host may have come back, and have died again
-    cloud.look()
-    assert not cloud.hearts.has_watched_since(moment)
-    assert cloud.hearts.has_watched_since(cloud.now)
-
-
 def test_heard_since_takes_two_heartbeats() -> None:
     """One may be an old one that was seen late."""
     cloud = Cloud()
