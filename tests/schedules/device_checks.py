@@ -100,8 +100,10 @@ class DeviceChecks:
         """No order is sent to a device of a host that Nova hears."""
         service = self._cloud.state.host(self._hosts[plug]).service
         now = self._cloud.now
-        if service.alive and now - service.reports_from < self._checks.heard_s:
-            return  # it has just returned: one heartbeat may be an old one
+        if now - service.reports_from < self._checks.heard_s:
+            # one heartbeat may be an old one; and another device of the level may have switched it
+            # off by now
+            return
         age_s = now - self._cloud.state.last_report(service)
         if age_s < _SILENT_S:
             self._checks.broken(

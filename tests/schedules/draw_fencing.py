@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """From a seed to fencing devices of hosts, and what goes wrong with them.
 
-Drawn by a chance of its own: what `draw` draws stays as it is.
+Only from a seed on that is far away, and by a chance of its own: older seeds keep their stories.
 """
 
 import random
@@ -10,8 +10,8 @@ from typing import Any
 
 from tests.schedules.plans import Ambush, DevicePlan, FencingPlan, Happening, HostPlan
 
-#: From this seed on each schedule has devices; before it, every eighth.
-ALWAYS_FROM = 100_001
+#: From this seed on schedules have devices.
+FIRST = 100_001
 #: Of a device; what they are called is in `tests.schedules.fencing`.
 _FAULTS = ("dead", "dead", "lies", "delay", "delay", "denied", "slow", "says off", "other box")
 _A_WHILE = (20.0, 60.0, 150.0, None, None)
@@ -33,7 +33,7 @@ _NONE = {
 
 def has_devices(seed: int) -> bool:
     """Whether the hosts of this schedule have devices."""
-    return seed >= ALWAYS_FROM or random.Random(f"fencing-{seed}").randrange(8) == 0
+    return seed >= FIRST
 
 
 def options(seed: int) -> dict[str, Any]:
