@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from hacore.states import ENDED, LIVE, TRANSITIONS
+from hacore.states import ENDED, LIVE, TRANSITIONS, Gate
 from hacore.states import NotificationStatus as Status
 from tests.schedules.call_checks import UNDER_WAY, CallChecks
 from tests.simulation import _Actor
@@ -166,8 +166,8 @@ class Checks(CallChecks):
         self, actor: _Actor | None, new: dict[str, Any], was_live: dict[str, bool]
     ) -> None:
         row = self.rows["notifications"][new["notification_uuid"]]
-        if row["uuid"] in self._lifted:
-            return
+        if row["uuid"] in self._lifted or new.get("gate") == Gate.POWER:
+            return  # whether a host is off still is written after the end, under no claim
         self._owned(actor, row, "a line")
         ended = row["status"] != Status.RUNNING and not was_live.get(row["uuid"])
         if self._is_engine(actor) and ended:

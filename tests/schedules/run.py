@@ -1,12 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Lets the plan of a seed happen, with hacore's own code in the sandbox's world."""
 
+import atexit
 import contextlib
 import dataclasses
 import gc
 import logging
 import random
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -66,8 +68,9 @@ class Bench:
         self.conf = cfg.ConfigOpts()
         hacore_conf.register(self.conf)
         self.conf([], project="hacore", default_config_files=[], default_config_dirs=[])
-        self._scratch = tempfile.TemporaryDirectory(prefix="hacore-schedules-")
-        self.conf.set_override("state_path", self._scratch.name)
+        scratch = tempfile.mkdtemp(prefix="hacore-schedules-")
+        atexit.register(shutil.rmtree, scratch)
+        self.conf.set_override("state_path", scratch)
         self.conf.set_override("connection", "sqlite://", group="database")
         # in memory: another connection, after an hour, would be another database
         self.conf.set_override("connection_recycle_time", -1, group="database")

@@ -38,7 +38,7 @@ WATCHED = {
     ),
     "proofs": ("uuid", "host_uuid", "void_at", "notification_uuid", "kind", "created_at"),
     "fencing_orders": ("id", "host_uuid", "notification_uuid", "device", "closed_at"),
-    "recovery_events": ("id", "notification_uuid", "attempt", "message"),
+    "recovery_events": ("id", "notification_uuid", "attempt", "message", "gate"),
     "hosts": (
         "uuid", "name", "reserved", "on_maintenance", "maintenance_by", "taken_by", "segment_uuid",
     ),
