@@ -136,8 +136,10 @@ class Devices:
         agent = self._folder / self._agent
         agent.write_text("")
         agent.chmod(0o755)
-        self._classes = {"bmc": {"hosts": classes}} if isinstance(classes, str) else classes
-        for name, values in self._classes.items():
+        self.classes: Mapping[str, Mapping[str, Any]] = (
+            {"bmc": {"hosts": classes}} if isinstance(classes, str) else classes
+        )
+        for name, values in self.classes.items():
             for host in cloud.state.hosts if name != "bmc" else ():
                 if any(fnmatch.fnmatchcase(host, one) for one in values["hosts"].split()):
                     cloud.bmcs.add(f"{name}-{host}", host)
@@ -159,7 +161,7 @@ class Devices:
                 options=_LANPLUS if self._agent == _IPMI else _PLUG.format(plug=_plug(name)),
                 password=password,
             )
-            for name, values in self._classes.items()
+            for name, values in self.classes.items()
         ]
         self._file.touch(mode=0o600)
         self._file.write_text("\n".join(sections) + more)

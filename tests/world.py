@@ -293,7 +293,7 @@ class World:
             watch,
             self.devices and self.devices.fencing(self.clock_of(name)),
         )
-        watch.looked = Review(context, self.wake).look
+        watch.looked = Review(context, self.wake, threading.Event()).look
         flows = Flows(self.conf)
         recoverer = Recoverer(context, flows, events.Events(self.told.append), self.wake)
         operator = Operator(context, flows, self.wake)

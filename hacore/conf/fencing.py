@@ -80,6 +80,6 @@ OPTIONS = [
         "require_verified",
         default=False,
         help="Switch off only hosts whose device has a verified identity: one that devices_file "
-        "names, or that was seen to go off together with the host.",
+        "names.",
     ),
 ]

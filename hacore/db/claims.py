@@ -345,13 +345,6 @@ def lock_claimed(
     return leases.lock(db, session, Notification, claim)
 
 
-def renew(
-    db: Database, owner: str, uuids: Collection[str], lease_s: float
-) -> frozenset[tuple[str, int]]:
-    """Give `owner`'s claims on `uuids` a new lease; return uuid and number of those it holds."""
-    return leases.renew(db, Notification, owner, uuids, lease_s)
-
-
 def release(db: Database, claim: Claim, reason: str) -> None:
     """Give the claim back: the notification is due at once, for whoever comes."""
     leases.release(db, Notification, claim, reason)

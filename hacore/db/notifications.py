@@ -205,7 +205,7 @@ def _refuse_on_maintenance(
 ) -> None:
     if not host.on_maintenance:
         return
-    if type_ is NotificationType.COMPUTE_HOST and operation_claims.has_open(session, host.uuid):
+    if type_ is NotificationType.COMPUTE_HOST and operation_claims.open_of(session, host.uuid):
         return  # it dies while it is brought back
     if type_ is NotificationType.COMPUTE_HOST and host.maintenance_by is not None:
         setter = session.scalar(

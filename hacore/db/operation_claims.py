@@ -256,7 +256,7 @@ def write_lock(session: orm.Session, host: Host) -> None:
 
 def pause(session: orm.Session, host: Host, row: Notification, now: datetime.datetime) -> None:
     """Pause the open operation of a host that is locked: the recovery of `row` goes first."""
-    for operation in _open(session, host.uuid, lock=True):
+    for operation in open_of(session, host.uuid, lock=True):
         operation.status = OperationStatus.PAUSED
         operation.claim_number += 1  # so that its engine writes nothing more
         operation.lease_until = operation.retry_at = None
@@ -276,7 +276,7 @@ def recovery_ended(session: orm.Session, row: Notification, now: datetime.dateti
 
     The notification is locked, and has ended.
     """
-    if not goes_first(row) or not _open(session, row.source_host_uuid):
+    if not goes_first(row) or not open_of(session, row.source_host_uuid):
         return
     if row.status != NotificationStatus.IGNORED:
         end_by_recovery(session, row, now)
@@ -292,7 +292,7 @@ def recovery_ended(session: orm.Session, row: Notification, now: datetime.dateti
 
 def end_by_recovery(session: orm.Session, row: Notification, now: datetime.datetime) -> None:
     """End the open operation of the host: the recovery of a locked notification took over."""
-    if not _open(session, row.source_host_uuid):
+    if not open_of(session, row.source_host_uuid):
         return
     for operation in _open_of_locked(session, row.source_host_uuid):
         text = (
@@ -304,12 +304,8 @@ def end_by_recovery(session: orm.Session, row: Notification, now: datetime.datet
         LOG.error("operation %s: ended: %s", operation.uuid, text)
 
 
-def has_open(session: orm.Session, host_uuid: str) -> bool:
-    """Return whether the host has an open operation."""
-    return bool(_open(session, host_uuid))
-
-
-def _open(session: orm.Session, host_uuid: str, *, lock: bool = False) -> list[Operation]:
+def open_of(session: orm.Session, host_uuid: str, *, lock: bool = False) -> list[Operation]:
+    """Return the open operation of the host, if it has one."""
     found = sa.select(Operation).where(
         Operation.host_uuid == host_uuid, Operation.status.in_(OPERATION_OPEN)
     )
@@ -319,4 +315,4 @@ def _open(session: orm.Session, host_uuid: str, *, lock: bool = False) -> list[O
 def _open_of_locked(session: orm.Session, host_uuid: str) -> list[Operation]:
     host = session.scalars(sa.select(Host).where(Host.uuid == host_uuid)).one()
     write_lock(session, host)
-    return _open(session, host_uuid, lock=True)
+    return open_of(session, host_uuid, lock=True)

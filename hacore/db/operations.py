@@ -17,7 +17,7 @@ from hacore.db import leases, operation_claims, paging, services
 from hacore.db.engine import Database, retry
 from hacore.db.models import Host, Notification, Operation, OperationEntry
 from hacore.errors import Conflict, HostNotFound, InUse, OperationNotFound
-from hacore.states import LIVE, OPERATION_OPEN, NotificationStatus, OperationType
+from hacore.states import LIVE, NotificationStatus, OperationType
 
 #: Seconds after which an operation that has not ended is given up.
 DEADLINES_S = {OperationType.RETURN: 1800.0}
@@ -121,21 +121,11 @@ def _refuse_recovery(session: orm.Session, host: Host) -> None:
 
 def refuse_in_use(session: orm.Session, host: Host) -> None:
     """Raise InUse if the host has an open operation."""
-    found = open_of(session, host.uuid)
-    if found is not None:
+    for found in operation_claims.open_of(session, host.uuid):
         raise InUse(
             f"Host {host.name} cannot be changed or deleted while operation {found.uuid} "
             f"({found.type}) of it has not ended."
         )
-
-
-def open_of(session: orm.Session, host_uuid: str) -> Operation | None:
-    """Return the open operation of a host."""
-    return session.scalars(
-        sa.select(Operation)
-        .where(Operation.host_uuid == host_uuid, Operation.status.in_(OPERATION_OPEN))
-        .limit(1)
-    ).first()
 
 
 @retry

@@ -250,9 +250,7 @@ def note_beat(db: Database, given: Given, beat: str | None) -> None:
 def void(db: Database, given: Given, why: str) -> bool:
     """Record, once, that a proof stands no longer; whether this did it."""
     with db.write() as session:
-        now = db.now(session)
-        gone = sa.update(Proof).where(Proof.uuid == given.uuid, Proof.void_at.is_(None))
-        if not change(session, gone.values(void_at=now, void_reason=why, updated_at=now)):
+        if not _void(session, db.now(session), why, Proof.uuid == given.uuid):
             return False
     LOG.warning("host %s: a proof is void: %s %s", given.host, given.sentence, why)
     return True
@@ -262,9 +260,7 @@ def void(db: Database, given: Given, why: str) -> bool:
 def void_by_device(db: Database, host_uuid: str, host: str, why: str) -> None:
     """Record that no proof of a host stands any longer: a device of it says that it is on."""
     with db.write() as session:
-        now = db.now(session)
-        stand = sa.update(Proof).where(Proof.host_uuid == host_uuid, Proof.void_at.is_(None))
-        voided = change(session, stand.values(void_at=now, void_reason=why, updated_at=now))
+        voided = _void(session, db.now(session), why, Proof.host_uuid == host_uuid)
     if voided:
         LOG.warning("host %s: what proved it off is void: %s", host, why)
 
@@ -293,12 +289,16 @@ def void_all(session: orm.Session, host_uuid: str, now: datetime.datetime, why: 
             Notification.source_host_uuid == host_uuid, Notification.status.in_(LIVE)
         )
     ).all()
-    stand = sa.update(Proof).where(
-        Proof.host_uuid == host_uuid,
-        Proof.void_at.is_(None),
-        sa.or_(Proof.notification_uuid.is_(None), Proof.notification_uuid.not_in(live)),
-    )
-    change(session, stand.values(void_at=now, void_reason=why, updated_at=now))
+    not_live = sa.or_(Proof.notification_uuid.is_(None), Proof.notification_uuid.not_in(live))
+    _void(session, now, why, Proof.host_uuid == host_uuid, not_live)
+
+
+def _void(
+    session: orm.Session, now: datetime.datetime, why: str, *which: sa.ColumnElement[bool]
+) -> int:
+    """Write that these stand no longer, where they do; return how many did."""
+    stand = sa.update(Proof).where(*which, Proof.void_at.is_(None))
+    return change(session, stand.values(void_at=now, void_reason=why, updated_at=now))
 
 
 def of_host(db: Database, host_uuid: str) -> list[Given]:

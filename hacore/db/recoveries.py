@@ -75,7 +75,7 @@ def keep_maintenance(db: Database, claim: Claim) -> None:
 def take_over(db: Database, claim: Claim) -> None:
     """End an operation of the host that this recovery has paused: evacuations begin."""
     with db.read() as session:  # none is accepted while this recovery has not ended
-        if not operation_claims.has_open(session, claim.host_uuid):
+        if not operation_claims.open_of(session, claim.host_uuid):
             return
     with db.write() as session:
         row, now = claims.lock_claimed(db, session, claim)

@@ -7,6 +7,7 @@ that Nova hears, nor to more of them than may have failed.
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import threading
 import uuid
@@ -80,6 +81,10 @@ class Fencing:
             if self._file.refresh() and self._file.problem is not None:
                 LOG.error("%s", self._file.problem)
             return self._file.devices.of(host)
+
+    def devices(self, host: str) -> tuple[Device, ...]:
+        """Return the devices of a host, whatever their level."""
+        return tuple(device for level in self.levels(host) for device in level)
 
     def needs_proof(self, host: str) -> bool:
         """Whether a host must be proved off before it is evacuated."""
@@ -171,6 +176,10 @@ class HostDevices:
         """The devices of the host, by level."""
         return self._fencing.levels(self._host)
 
+    @property
+    def _devices(self) -> tuple[Device, ...]:
+        return self._fencing.devices(self._host)
+
     def _known(self) -> KnownDevices:
         return KnownDevices.read(self._context.db)
 
@@ -180,9 +189,12 @@ class HostDevices:
         None: it may; no order to switch it off is on its way.
         """
         claim = self._context.claim
+        outstanding = orders.outstanding(self._context.db, claim.host_uuid)
+        if not outstanding:
+            return None
         known = self._known()
-        devices = {one.name: one for level in known.judged(self.levels) for one in level}
-        for order in orders.outstanding(self._context.db, claim.host_uuid):
+        devices = {device.name: device for device in self._devices}
+        for order in outstanding:
             device = devices.get(order.device)
             if device is None:
                 why = (
@@ -190,7 +202,7 @@ class HostDevices:
                     "the file of devices any more, so nobody can read whether it did"
                 )
                 return Unsettled(order.device, is_off=False, why=why)
-            answer, _ = self._prover.status(device, known.identities.get(device.key))
+            answer = known.ask(self._prover, device)
             if answer.verdict not in USABLE:
                 why = (
                     f"an order to switch {self._host} off may yet be carried out: {answer.sentence}"
@@ -226,8 +238,8 @@ class HostFencing(HostDevices):
         if self._read_at is None or now - self._read_at >= _READ_S:
             self._read_at = now
             known = self._known()
-            for device in (one for level in known.judged(self.levels) for one in level):
-                answer, _ = self._prover.status(device, known.identities.get(device.key))
+            for device in self._devices:
+                answer = known.ask(self._prover, device)
                 self._read.setdefault(device.key, []).append(answer)
 
     def shows_off(self) -> bool:
@@ -241,17 +253,18 @@ class HostFencing(HostDevices):
         answers = self._read.get(device.key)
         return answers[-1].verdict if answers else None
 
-    def is_off(self, host: str) -> bool:
-        """Whether a level of devices of another host says that it is off."""
+    def are_on(self, hosts: Iterable[str], enough: int) -> bool:
+        """Whether so many of other hosts are not off, by any level of their devices."""
         known, reader = self._known(), self._fencing.reader(self._context.guard)
-        return any(
-            all(
-                reader.status(device, known.identities.get(device.key))[0].verdict
-                is PowerVerdict.OFF
-                for device in level
+        on = (
+            host
+            for host in hosts
+            if not any(
+                all(known.ask(reader, device).verdict is PowerVerdict.OFF for device in level)
+                for level in self._fencing.levels(host)
             )
-            for level in known.judged(self._fencing.levels(host))
         )
+        return len(list(itertools.islice(on, enough))) == enough
 
     def prove(self) -> None:
         """Switch the host off, and prove it.  Raises RecoveryHeld where that cannot be."""
@@ -287,7 +300,7 @@ class HostFencing(HostDevices):
 
     def keep_confirmed(self) -> None:
         """Do the same, and wait for nothing: a device may take its time."""
-        if self._is_unconfirmed() and not self._confirming.locked():
+        if self._is_unconfirmed() and self.levels and not self._confirming.locked():
             self._context.engine.calls.submit(self._confirm_beside)
 
     def _confirm_beside(self) -> None:
@@ -303,8 +316,8 @@ class HostFencing(HostDevices):
         return at is None or self._context.clock.monotonic() - at >= _FRESH_S
 
     def _confirm(self) -> None:
-        levels, now = self.levels, self._context.clock.monotonic()
-        proof = self._context.gates.proof() if levels else None
+        devices, now = self._devices, self._context.clock.monotonic()
+        proof = self._context.gates.proof() if devices else None
         if proof is None:
             return
         is_first, self._confirmed_at = self._confirmed_at is None, now
@@ -312,11 +325,10 @@ class HostFencing(HostDevices):
             self._confirmed_at = now - proof.age_s
             return
         known = self._known()
-        for device in (one for level in known.judged(levels) for one in level):
+        for device in devices:
             if proof.devices and device.name not in proof.devices:
                 continue  # a level that could not prove it
-            answer, _ = self._prover.status(device, known.identities.get(device.key))
-            if answer.verdict is PowerVerdict.ON:
+            if known.ask(self._prover, device).verdict is PowerVerdict.ON:
                 why = f"{device.place} says that it is on."
                 host_uuid = self._context.claim.host_uuid
                 proofs.void_by_device(self._context.db, host_uuid, self._host, why)

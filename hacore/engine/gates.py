@@ -265,19 +265,16 @@ class Gates:
         others = together.fell_silent_with(self._watch, host)
         if len(others) < together.HOSTS - 1 or self._approved(Rule.TOGETHER):
             return
-        on = 0
-        for other in others:
-            on += not fencing.is_off(other)
-            if on == together.HOSTS - 1:
-                raise self._held(
-                    Gate.LIMITS,
-                    Rule.TOGETHER,
-                    f"{len(others) + 1} hosts fell silent within {together.WITHIN_S:g} s ({host}, "
-                    f"{', '.join(others[:_NAMED])}), and their devices do not say that they are "
-                    f"off: this may be a failed switch and not failed hosts; goes on when a device "
-                    f"of {host} says off, when Nova hears it, or when an operator approves it.",
-                    {"hosts": [host, *others]},
-                )
+        if fencing.are_on(others, together.HOSTS - 1):
+            raise self._held(
+                Gate.LIMITS,
+                Rule.TOGETHER,
+                f"{len(others) + 1} hosts fell silent within {together.WITHIN_S:g} s ({host}, "
+                f"{', '.join(others[:_NAMED])}), and their devices do not say that they are "
+                f"off: this may be a failed switch and not failed hosts; goes on when a device "
+                f"of {host} says off, when Nova hears it, or when an operator approves it.",
+                {"hosts": [host, *others]},
+            )
 
     # ----------------------------------------------------------- liveness
 

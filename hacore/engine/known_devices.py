@@ -13,9 +13,11 @@ from typing import Self
 from hacore.db import devices
 from hacore.db.devices import Seen
 from hacore.db.engine import Database
+from hacore.fencing.answers import Answer
 from hacore.fencing.devices import Device
 from hacore.fencing.identity import Identity
 from hacore.fencing.placeholders import forms
+from hacore.fencing.proving import Prover
 
 
 class KnownDevices:
@@ -62,13 +64,15 @@ class KnownDevices:
 
     def judged(self, levels: Sequence[Sequence[Device]]) -> tuple[tuple[Device, ...], ...]:
         """Return the devices of a host, with what speaks against them."""
-        return tuple(
-            tuple(
-                dataclasses.replace(device, problem=device.problem or self.problem(device))
-                for device in level
-            )
-            for level in levels
-        )
+        return tuple(tuple(map(self._judged, level)) for level in levels)
+
+    def ask(self, prover: Prover, device: Device) -> Answer:
+        """Return what a device says of its host, where nothing speaks against it."""
+        answer, _ = prover.status(self._judged(device), self.identities.get(device.key))
+        return answer
+
+    def _judged(self, device: Device) -> Device:
+        return dataclasses.replace(device, problem=device.problem or self.problem(device))
 
 
 def shared(identity: str | None, others: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
-"""The engine's own view of a lease: whether the work on a claim may go on.
+"""Whether work may go on: that on a claim, by the engine's own view of its lease, or any other.
 
-It is stricter than the database: an engine that could not renew stops before
+That view is stricter than the database: an engine that could not renew stops before
 its lease ends there, not after.
 """
 
@@ -45,4 +45,21 @@ class Lease:
         """Sleep; raise like `check`, at once when the work may not go on."""
         self.check()
         self._clock.wait(self._ended, seconds)
+        self.check()
+
+
+class Until:
+    """The guard of work that no claim bounds: it goes on until the engine is stopped."""
+
+    def __init__(self, clock: Clock, stopped: threading.Event) -> None:
+        self._clock, self._stopped = clock, stopped
+
+    def check(self) -> None:
+        """Raise Interrupted once it is."""
+        if self._stopped.is_set():
+            raise Interrupted("the engine is stopping")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raise as soon as it is."""
+        self._clock.wait(self._stopped, seconds)
         self.check()

@@ -7,13 +7,14 @@ way asks for itself, and more often (`hacore.engine.fencing.HostFencing.confirm`
 
 import logging
 import math
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hacore.db import power
 from hacore.db.power import Left
 from hacore.engine.known_devices import KnownDevices
-from hacore.engine.lease import Lease
+from hacore.engine.lease import Until
 from hacore.errors import DatabaseUnavailable, Interrupted
 from hacore.states import PowerVerdict
 
@@ -28,13 +29,15 @@ _SHARE = 4
 
 
 class PowerWatch:
-    """Asks whether hosts that are to be off are on."""
+    """Asks whether hosts that are to be off are on.
 
-    def __init__(self, engine: "EngineContext") -> None:
+    :param stopped: is set when the engine stops: the agents that run end then.
+    """
+
+    def __init__(self, engine: "EngineContext", stopped: threading.Event) -> None:
         self._engine = engine
         self._clock = engine.clock
-        self._stops = Lease(engine.clock, math.inf, 0.0)
-        self._prover = engine.fencing.prover(engine.db, self._stops)
+        self._prover = engine.fencing.prover(engine.db, Until(engine.clock, stopped))
         self._looked_at = -math.inf
         self._reading: list[Any] = []  #: futures
 
@@ -51,25 +54,23 @@ class PowerWatch:
         shares = filter(None, (hosts[first::readers] for first in range(readers)))
         self._reading = [self._engine.calls.submit(self._read_all, share) for share in shares]
 
-    def stop(self) -> None:
-        """End the agents that run."""
-        self._stops.end(Interrupted("the engine is stopping"))
-
     def _read_all(self, hosts: Sequence[Left]) -> None:
         try:
+            known = KnownDevices.read(self._engine.db)
             for host in hosts:
-                self._read(host)
+                self._read(host, known)
         except (DatabaseUnavailable, Interrupted) as exc:  # they are asked again, or all is over
             LOG.info("Whether hosts are off still was not read: %s", exc)
         except Exception:  # nobody waits for the future
             LOG.exception("Unexpected exception while the devices of hosts were read")
 
-    def _read(self, host: Left) -> None:
+    def _read(self, host: Left, known: KnownDevices) -> None:
         """One device that says on is enough; one that cannot be read says nothing."""
-        known = KnownDevices.read(self._engine.db)
-        levels = known.judged(self._engine.fencing.levels(host.host))
-        devices = [each for level in levels for each in level if each.name in host.devices]
-        answers = [self._prover.status(each, known.identities.get(each.key))[0] for each in devices]
+        answers = [
+            known.ask(self._prover, device)
+            for device in self._engine.fencing.devices(host.host)
+            if device.name in host.devices
+        ]
         for answer in answers:
             if answer.verdict is PowerVerdict.ON:
                 said = f"{answer.device.place} says that it is on"

@@ -10,13 +10,13 @@ import logging
 import threading
 import zlib
 
-from hacore.clock import Clock
 from hacore.db import devices, hosts, watch
 from hacore.db.devices import Probe, Seen
 from hacore.db.engine import Database
 from hacore.engine.context import EngineContext
 from hacore.engine.fencing import Fencing
 from hacore.engine.known_devices import KnownDevices, refuted, shared
+from hacore.engine.lease import Until
 from hacore.engine.watch import Watch
 from hacore.errors import DatabaseUnavailable, Interrupted
 from hacore.fencing.answers import Answer
@@ -50,7 +50,7 @@ class Probes:
         """Probe what is due until `stopped`; the body of a thread."""
         if not self._interval_s:
             return
-        guard = _Until(self._clock, stopped)
+        guard = Until(self._clock, stopped)
         pause_s = min(_LONGEST_PAUSE_S, self._interval_s / _PAUSES)
         while not stopped.is_set():
             try:
@@ -70,8 +70,7 @@ class Probes:
         found = [
             device
             for host in hosts.registered(self._db)
-            for level in self._fencing.levels(host.name)
-            for device in level
+            for device in self._fencing.devices(host.name)
         ]
         seen = {each.key: each for each in devices.all_of(self._db)}
         if gone := seen.keys() - {device.key for device in found}:
@@ -94,23 +93,6 @@ class Probes:
         phase_s = zlib.crc32(" ".join(device.key).encode()) % self._interval_s
         since_s = (self._clock.now().timestamp() - phase_s) % self._interval_s
         return seen.age_s > since_s
-
-
-class _Until:
-    """Work goes on until the engine is stopped."""
-
-    def __init__(self, clock: Clock, stopped: threading.Event) -> None:
-        self._clock, self._stopped = clock, stopped
-
-    def check(self) -> None:
-        """Raise Interrupted once it is."""
-        if self._stopped.is_set():
-            raise Interrupted
-
-    def wait(self, seconds: float) -> None:
-        """Sleep; raise as soon as it is."""
-        self._clock.wait(self._stopped, seconds)
-        self.check()
 
 
 def probe(

@@ -6,6 +6,7 @@ nothing writes nothing.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 
 from hacore.db import census, gates, holds, mass_failure, moves, pauses, restarts
@@ -32,13 +33,16 @@ class Review:
     """Lifts the holds whose causes are gone.
 
     :param lifted: called when something has become due.
+    :param stopped: is set when the engine stops.
     """
 
-    def __init__(self, engine: EngineContext, lifted: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: EngineContext, lifted: Callable[[], None], stopped: threading.Event
+    ) -> None:
         self._conf, self._db = engine.conf, engine.db
         self._watch, self._proofs = engine.watch, engine.proofs
         self._fencing = engine.fencing
-        self._power = PowerWatch(engine)
+        self._power = PowerWatch(engine, stopped)
         self._lifted = lifted
         #: How many hosts are missing, at this look.
         self._census: Census | None = None
@@ -52,10 +56,6 @@ class Review:
             self._power.look()
         except DatabaseUnavailable as exc:
             LOG.debug("Failed to read what is held: %s", exc)
-
-    def stop(self) -> None:
-        """End what `look` has begun beside it."""
-        self._power.stop()
 
     def _review(self) -> None:
         self._census = None

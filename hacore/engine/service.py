@@ -77,8 +77,7 @@ class Engine:
             conf, self._db, nova, self._clock, self._calls, self._watch, fencing
         )
         context.fencing.check(host.name for host in hosts.registered(self._db))
-        self._review = Review(context, self._waker.wake)
-        self._watch.looked = self._review.look
+        self._watch.looked = Review(context, self._waker.wake, self._stopped).look
         probes = Probes(context, owner)
         flows = Flows(conf)
         # wakes the other engines: this one claims no more
@@ -132,7 +131,6 @@ class Engine:
         LOG.info("engine is stopping: interrupting its recoveries")
         self._stopped.set()
         self._watch.wake()
-        self._review.stop()
         ended = queue.stop(self._conf.graceful_shutdown_timeout)
         if not ended:
             LOG.warning(

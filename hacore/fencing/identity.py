@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """Is it the right box?  What a device shows of the host that it switches.
 
-*Verified*: the file of devices names it, or the device was seen to go off together with its host.
+*Verified*: the file of devices names it.
 *Learned*: it is what the device has shown before, so the box was not swapped; that it is the
 host's box, it does not show.  Nothing that Nova knows of a host equals what its BMC shows.
 """

@@ -14,7 +14,7 @@ import datetime
 import email.utils
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import requests
@@ -257,17 +257,17 @@ class Nova:
         """Return the agents of Neutron on `host`; none where the catalogue has no Neutron."""
         return self._neighbours.agents(host)
 
-    def keeps_instances_out(self, host: str) -> bool:
-        """Whether Placement gives no room on `host`, because its nova-compute was disabled.
-
-        False where the catalogue has no Placement.
-        """
+    def resource_providers(self, host: str) -> list[str]:
+        """Return those that `host` has in Placement; none where the catalogue has no Placement."""
         if not self._neighbours.has_placement():
-            return False
+            return []
         what, path = f"list the hypervisors of {host}", "/os-hypervisors/detail"
         rows = self._get_pages(what, path, responses.hypervisors_page, {})
-        nodes = [node for node, of_host in rows if of_host == host]
-        return any(_DISABLED in self._neighbours.traits(node) for node in nodes)
+        return [node for node, of_host in rows if of_host == host]
+
+    def gives_no_room(self, providers: Iterable[str]) -> bool:
+        """Whether Placement gives no room on one of them, because its nova-compute was disabled."""
+        return any(_DISABLED in self._neighbours.traits(each) for each in providers)
 
     @property
     def _neighbours(self) -> Neighbours:

@@ -274,8 +274,9 @@ class EnableComputeServiceTask(ReturnTask):
     def _confirm_scheduled(self, host: str) -> None:
         """Wait until Placement lets instances be placed on the host, where there is Placement."""
         try:
+            providers = self.novaclient.resource_providers(host)
             open_ = self.context.poll(
-                lambda: None if self.novaclient.keeps_instances_out(host) else True, _TRAIT_S
+                lambda: None if self.novaclient.gives_no_room(providers) else True, _TRAIT_S
             )
         except TransientNovaError:
             raise

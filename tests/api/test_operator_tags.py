@@ -104,7 +104,7 @@ def changes(db: Database, taken: claims.Claim) -> Any:
     yield "end"
     recoveries.enabled_again(db, taken)
     yield "enabled"
-    claims.renew(db, taken.owner, [taken.uuid], 600)
+    leases.renew(db, Notification, taken.owner, [taken.uuid], 600)
     yield "renew"
     claims.release(db, taken, "x")
     yield "release"

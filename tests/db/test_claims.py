@@ -190,12 +190,12 @@ def test_renewing_keeps_what_is_worked_on_and_nothing_else(db: Database) -> None
     assert left is not None
     with db.write() as session:
         session.execute(sa.update(Notification).values(lease_until=db.now(session)))
-    held = claims.renew(db, "a", {worked_on.uuid}, LEASE_S)
+    held = leases.renew(db, Notification, "a", {worked_on.uuid}, LEASE_S)
     assert held == {(worked_on.uuid, worked_on.number)}
     taken = claim(db, "b")
     assert taken is not None
     assert taken.uuid == left.uuid
-    assert claims.renew(db, "a", {worked_on.uuid, left.uuid}, LEASE_S) == held
+    assert leases.renew(db, Notification, "a", {worked_on.uuid, left.uuid}, LEASE_S) == held
     assert claim(db, "b") is None
 
 

@@ -250,7 +250,7 @@ def test_a_dead_engine_that_comes_back_finds_its_claim_gone(db: Database) -> Non
     interventions.abandon(db, row.uuid, "alice", "because")
     with pytest.raises(LeaseLost):
         claims.finish(db, taken, Status.FINISHED, "late")
-    assert claims.renew(db, "a", {row.uuid}, 60) == frozenset()
+    assert leases.renew(db, Notification, "a", {row.uuid}, 60) == frozenset()
     assert read(db, row.uuid).status == Status.FAILED
 
 

@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import functools
 import random
+import threading
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,7 +69,7 @@ class WatchedWorld(World):
         context = EngineContext(
             self.conf, self.db, nova, clock, Pool(clock, engine), watch, fencing
         )
-        watch.looked = Review(context, self.wake).look
+        watch.looked = Review(context, self.wake, threading.Event()).look
         # locks are held while a host is listed, and hosts are counted: who waits for one waits in
         # simulated time
         context.listings = ListingCache(

@@ -91,14 +91,10 @@ def _fencing(conf: cfg.ConfigOpts, clock: Clock, host: str) -> Fencing:
     return fencing
 
 
-def _devices(fencing: Fencing, host: str) -> list[Device]:
-    return [device for level in fencing.levels(host) for device in level]
-
-
 def show(db: Database, clock: Clock, fencing: Fencing, host: str, form: str) -> int:
     """Probe each device of a host, write what it shows, and return the exit status."""
     guard = Unguarded(clock)
-    found = [probe(db, fencing, guard, device, None) for device in _devices(fencing, host)]
+    found = [probe(db, fencing, guard, device, None) for device in fencing.devices(host)]
     parts = {
         "devices": [_row(each) for each in found],
         "history": [_line(each) for each in devices.history(db, host)],
@@ -138,7 +134,7 @@ def accept(db: Database, clock: Clock, fencing: Fencing, host: str, by: str) -> 
     guard = Unguarded(clock)
     prover, known = fencing.prover(db, guard), KnownDevices.read(db)
     shown = []
-    for device in _devices(fencing, host):
+    for device in fencing.devices(host):
         answer, identity = prover.status(device)
         if answer.verdict not in USABLE:
             raise Conflict(f"{answer.sentence}. Nothing was accepted.")

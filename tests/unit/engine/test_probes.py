@@ -255,12 +255,12 @@ def test_a_device_that_is_taken_out_of_the_file_keeps_its_identity(
 ) -> None:
     prober = Prober(world)
     prober.for_s(120)
-    devices._hosts = "compute2"
+    devices.classes = {"bmc": {"hosts": "compute2"}}
     devices.write("admin")
     prober.for_s(120)
     assert [each.host for each in rows.all_of(world.db)] == ["compute2"]
     world.cloud.bmcs.get("compute1").identity = OTHER
-    devices._hosts = "compute*"
+    devices.classes = {"bmc": {"hosts": "compute*"}}
     devices.write("admin")
     prober.for_s(2 * INTERVAL_S)
     assert seen(world).verdict == "wrong_box"
