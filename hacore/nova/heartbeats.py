@@ -73,8 +73,8 @@ class Pulse:
     :ivar since_s: for how long it has been silent; None: it is not.
     :ivar down: Nova shows it as down, or it is forced down.
     :ivar beat: its ``updated_at`` as Nova shows it.
-    :ivar moved_unseen: it has moved while nobody looked or its cell did not answer, and nothing was
-        seen since: a heartbeat may be hidden behind somebody's PUT.
+    :ivar moved_unseen: it has moved while nobody looked or its cell did not answer, and whether
+        that was a heartbeat was not seen since: by two more, or by its silence.
     """
 
     host: str
@@ -94,7 +94,7 @@ class _Track:
     row: Beat
     seen_at: float  #: from when its age counts
     moved: bool = False  #: seen to move since its age counts
-    moved_unseen: bool = False  #: while nobody looked, or could; nothing was seen since
+    unseen_at: float | None = None  #: the look that saw it moved while nobody looked, or could
     shown: str | None = None  #: the last ``updated_at`` before its cell did not answer
     step_from: float | None = None  #: the move that the next step is measured from
     step_s: float | None = None  #: the last one
@@ -109,6 +109,11 @@ class _Track:
     def begin_again(self, now: float) -> None:
         """Let its age count from now on; that is not to say that it is heard."""
         self.seen_at, self.moved = now, False
+
+    def heard_since(self, moment: float, interval_s: float) -> bool:
+        """Return whether it was: two moves at least half an interval apart."""
+        moves = [at for at in self.moves if at > moment]
+        return len(moves) > 1 and moves[-1] - moves[0] >= interval_s / 2
 
     def step(self, now: float) -> None:
         """Count the step to a move; one far above that before it only if the next is as long."""
@@ -201,12 +206,9 @@ class Heartbeats:
         return self._begun_at is not None and self._begun_at <= moment
 
     def heard_since(self, host: str, moment: float) -> bool:
-        """Return whether Nova has heard a host since: two moves at least half an interval apart."""
+        """Return whether Nova has heard a host since."""
         track = self._tracks.get((_COMPUTE, host))
-        if track is None:
-            return False
-        moves = [at for at in track.moves if at > moment]
-        return len(moves) > 1 and moves[-1] - moves[0] >= self.interval_s / 2
+        return track is not None and track.heard_since(moment, self.interval_s)
 
     def pulses(self, now: float) -> list[Pulse]:
         """Return what is known of all hosts, by name."""
@@ -234,7 +236,7 @@ class Heartbeats:
             age_s,
             since_s,
             row.updated_at,
-            track.moved_unseen,
+            track.unseen_at is not None,
         )
 
     def _hearing(self, track: _Track, now: float) -> Hearing:
@@ -289,7 +291,7 @@ class Heartbeats:
                 if track.silent_at is None:
                     track.begin_again(now)
             for track in unseen:
-                track.moved_unseen = True
+                track.unseen_at = now
         self._looked_at = now
         self._learn()
         self._judge(any(binary == _COMPUTE for binary, _ in moved), now)
@@ -321,7 +323,7 @@ class Heartbeats:
             track.step_from = None
             if row.known and row.updated_at != track.shown:
                 track.silent_at = track.returning_at = None
-                track.moved_unseen = True
+                track.unseen_at = now
             return False
         if row.updated_at == before.updated_at:
             return False
@@ -330,7 +332,9 @@ class Heartbeats:
             return False
         track.step(now)
         track.moves.append(now)
-        track.moved, track.moved_unseen = True, False
+        track.moved = True
+        if track.unseen_at is not None and track.heard_since(track.unseen_at, self.interval_s):
+            track.unseen_at = None
         if track.silent_at is None:
             track.seen_at = now
         else:
@@ -384,7 +388,7 @@ class Heartbeats:
             for track in known:
                 if track.silent_at is None and now - track.seen_at >= silent_s:
                     track.silent_at, track.returning_at = now, None
-                    track.moved_unseen = False
+                    track.unseen_at = None
 
     def _last_move(self, track: _Track) -> float:
         return max(track.seen_at, track.step_from or -math.inf, track.returning_at or -math.inf)

@@ -469,6 +469,28 @@ def test_a_host_that_moved_while_nobody_looked_may_live() -> None:
     assert (cloud.hearing("compute1"), moved_unseen()) == (Hearing.SILENT, False)
 
 
+@pytest.mark.parametrize("after_s", [90, 94, 98])
+def test_one_heartbeat_does_not_say_what_moved_unseen_was(after_s: float) -> None:
+    """A host that came back while nobody looked: its first heartbeat since may be an old one."""
+    cloud = Cloud()
+    cloud.run(120)
+    cloud.kill("compute1")
+    cloud.run(60)
+    moment = cloud.now
+    cloud.revive("compute1")
+    cloud.now += after_s
+    seen = []
+    for _ in range(15):
+        cloud.look()
+        pulse = cloud.hearts.pulse("compute1", cloud.now)
+        assert pulse is not None
+        seen.append((cloud.hearts.heard_since("compute1", moment), pulse.moved_unseen))
+        cloud.now += 2
+    assert seen[0] == (False, True)
+    assert seen[-1] == (True, False)
+    assert (False, False) not in seen  # as if it had not been heard
+
+
 def test_heard_since_takes_two_heartbeats() -> None:
     """One may be an old one that was seen late."""
     cloud = Cloud()
