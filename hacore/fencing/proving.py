@@ -63,6 +63,7 @@ class DeviceProof:
     """What one device has shown.
 
     :ivar reads: those that the proof rests on, the oldest first.
+    :ivar ordered: its agent has switched the host off; where that was off before, it sends nothing.
     """
 
     device: Device
@@ -229,7 +230,7 @@ class Prover:
         if not case.reads:
             return self._programs.clock.monotonic()
         first, last = case.reads[0].moment, case.reads[-1].moment
-        if case.ordered and not case.off_before:
+        if case.has_switched_off:
             return first + self._settings.confirm_delay_s if len(case.reads) < 2 else None
         span_s = self._settings.confirm_delay_already_off_s
         if len(case.reads) < 2:
@@ -271,8 +272,12 @@ class _Case:
     ordered: bool = False
     off_before: bool = False
 
+    @property
+    def has_switched_off(self) -> bool:
+        return self.ordered and not self.off_before
+
     def proof(self) -> DeviceProof:
-        return DeviceProof(self.device, self.identity, tuple(self.reads), self.ordered)
+        return DeviceProof(self.device, self.identity, tuple(self.reads), self.has_switched_off)
 
 
 def _unbroken(reads: Sequence[Answer]) -> list[Answer]:

@@ -269,6 +269,10 @@ class Nova:
         """Whether Placement gives no room on one of them, because its nova-compute was disabled."""
         return any(_DISABLED in self._neighbours.traits(each) for each in providers)
 
+    def consumers(self, provider: str) -> frozenset[str]:
+        """Return the UUIDs of what Placement gives room of a resource provider."""
+        return self._neighbours.consumers(provider)
+
     @property
     def _neighbours(self) -> Neighbours:
         return Neighbours(self._session, self._retrier, self._connection.where)

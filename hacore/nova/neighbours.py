@@ -56,6 +56,19 @@ class Neighbours:
 
         return self._get(PLACEMENT, path, what, read, headers=_TRAITS) or frozenset()
 
+    def consumers(self, provider: str) -> frozenset[str]:
+        """Return the UUIDs of what Placement gives room of a resource provider.
+
+        They are of instances, and of migrations under way. Empty where there is no Placement.
+        """
+        path = f"/resource_providers/{provider}/allocations"
+        what = f"read the allocations of resource provider {provider} in Placement"
+
+        def read(body: Any) -> frozenset[str]:
+            return frozenset(map(str, body["allocations"]))
+
+        return self._get(PLACEMENT, path, what, read) or frozenset()
+
     def _get(
         self, service: str, path: str, what: str, read: Callable[[Any], T], **options: Any
     ) -> T | None:

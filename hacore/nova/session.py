@@ -77,7 +77,7 @@ _RESOURCE = re.compile(
     r"/(servers|os-services|os-migrations|os-aggregates|os-hypervisors|auth/tokens|agents|"
     r"resource_providers)\b(.*)"
 )
-_ID = re.compile(r"/(?!detail\b|action\b|traits\b|os-instance-actions\b)[^/]+")
+_ID = re.compile(r"/(?!detail\b|action\b|traits\b|allocations\b|os-instance-actions\b)[^/]+")
 
 
 def call_name(method: str, url: str, body: str | bytes | None) -> str:

@@ -2,6 +2,7 @@
 """The last task of a return: what the returned host has done to instances that left it."""
 
 import re
+from collections.abc import Sequence
 
 from hacore.db import returns
 from hacore.db.returns import Moved
@@ -34,8 +35,11 @@ class SettleInstancesTask(OperationTask):
         The host is in service already: what Nova refuses is named, and fails nothing.
         """
         try:
+            held = self._consumers(host_name)
             self._settle()
-            self._list_left(host_name)
+            left = self.context.believed(host_name, lambda: self.context.instances_on(host_name))
+            self._list_left(host_name, left)
+            self._list_leftovers(host_name, left, held)
         except TransientNovaError:
             raise
         except NovaError as exc:
@@ -79,9 +83,43 @@ class SettleInstancesTask(OperationTask):
                 self.name, f"Reset {instance.name} ({instance.uuid}): {instance.fault}"
             )
 
-    def _list_left(self, host: str) -> None:
+    def _consumers(self, host: str) -> dict[str, frozenset[str]]:
+        """Return what Placement gives room on the host, by resource provider.
+
+        A user that may not ask it is no reason to look at nothing else.
+        """
+        try:
+            return {
+                provider: self.novaclient.consumers(provider)
+                for provider in self.novaclient.resource_providers(host)
+            }
+        except TransientNovaError:
+            raise
+        except NovaError as exc:
+            self.context.record(self.name, f"Allocations in Placement were not looked at: {exc}")
+            return {}
+
+    def _list_leftovers(
+        self, host: str, instances: dict[str, Instance], before: dict[str, frozenset[str]]
+    ) -> None:
+        """Name what has had room on the host for 30 s and is not on it, and who removes it.
+
+        Nova itself does not: an evacuation in the middle of a migration leaves it behind.
+        """
+        for provider, now in self._consumers(host).items():
+            left = sorted((now & before.get(provider, frozenset())) - instances.keys())
+            if left:
+                self.context.remark(
+                    self.name,
+                    f"Placement gives room on {host} to what Nova does not list there: "
+                    f"{_shown(left)}; to see which of them an earlier migration left behind: "
+                    f"nova-manage placement audit --verbose --resource_provider {provider}; "
+                    "with --delete it removes them (then run nova-manage placement "
+                    "heal_allocations).",
+                )
+
+    def _list_left(self, host: str, left: dict[str, Instance]) -> None:
         """Name what lies on the host and does not run, and how it is started."""
-        left = self.context.believed(host, lambda: self.context.instances_on(host))
         broken = {k: each for k, each in left.items() if each.vm_state == VmState.ERROR}
         if broken:
             self.context.remark(
@@ -110,6 +148,9 @@ def _is_stale(instance: Instance) -> bool:
 
 
 def _names(instances: dict[str, Instance]) -> str:
-    rows = list(instances.values())
-    shown = ", ".join(f"{each.name} ({each.uuid})" for each in rows[:_NAMED])
-    return shown + (f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
+    return _shown([f"{each.name} ({each.uuid})" for each in instances.values()])
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -76,6 +76,7 @@ class Host:
     powered: bool = True  #: a host that crashed or is cut off has power still
     agents_alive: bool = True  #: of Neutron, while its nova-compute is
     barred: bool = False  #: Placement has the trait COMPUTE_STATUS_DISABLED for it
+    leftovers: list[str] = dataclasses.field(default_factory=list)  #: consumers that are elsewhere
 
 
 @dataclasses.dataclass

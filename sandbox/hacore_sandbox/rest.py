@@ -112,6 +112,8 @@ class Rest:
             "placement": [
                 Route("/placement/resource_providers/{id}/traits", "GET", asked.traits, ADMIN,
                       "placement:resource_providers:traits:list"),
+                Route("/placement/resource_providers/{id}/allocations", "GET", asked.allocations,
+                      ADMIN, "placement:resource_providers:allocations:list"),
             ],
         }  # fmt: skip
 

@@ -1,6 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 """A host is brought back in a cloud whose catalogue has Neutron and Placement."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,26 @@ def test_who_may_not_ask_them_says_so_and_goes_on(world: World, path: str, said:
     assert ended.status == FINISHED
     assert said in (ended.message or "")
     assert not world.service().disabled
+
+
+def test_what_is_left_behind_in_placement_is_named(world: World) -> None:
+    """One evacuated in the middle of a migration leaves its room; what comes and goes does not."""
+    host = world.cloud.state.host("compute1")
+    left, passing = str(uuid.uuid4()), str(uuid.uuid4())
+    host.leftovers += [left, passing]
+    revive(world)
+    asked = ask(world)
+    world.clock.run(lambda: not world.registered().on_maintenance)
+    settles_from = world.clock.monotonic()
+    world.clock.run(lambda: world.clock.monotonic() > settles_from + 10)
+    host.leftovers.remove(passing)
+    message = ends(world, asked).message or ""
+    assert (
+        f"Placement gives room on compute1 to what Nova does not list there: {left}; to see which "
+        "of them an earlier migration left behind: nova-manage placement audit --verbose "
+        f"--resource_provider {host.node_uuid}; with --delete it removes them"
+    ) in message
+    assert passing not in message
 
 
 def test_neutron_is_unavailable_for_a_while(world: World) -> None:

@@ -115,6 +115,7 @@ def test_off_between_the_read_and_the_order(device: Device, box: Box, programs: 
     box.set(power="off", states="on")
     (proof,) = prove(device, programs, Orders()).proof
     assert box.actions() == ["status", "off", *["status"] * 3]
+    assert not proof.ordered
     assert proof.reads[-1].moment - proof.reads[0].moment >= SETTINGS.confirm_delay_already_off_s
 
 
