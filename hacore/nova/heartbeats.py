@@ -6,8 +6,9 @@ to seconds.  So its value is compared with nothing: what counts is that it *move
 looks, and when that look was, by the monotonic clock of this process.
 
 suspect  not moved for 1.6 report intervals
-silent   not moved for 3.2; ends only when the host is *heard* again: two moves at least half an
-         interval apart, for one may be an old heartbeat that a broker has kept
+silent   not moved for 3.2, of these 1.25 without a PUT of somebody, which moves it as well and
+         may hide a heartbeat; ends only when the host is *heard* again: two moves at least half
+         an interval apart, for one may be an old heartbeat that a broker has kept
 ill      none of two or more hosts moved, or the list failed: that is Nova, and no host becomes
          silent from here on, nor soon after; nor is one that became so just before
 """
@@ -22,8 +23,8 @@ from collections.abc import Iterable
 from hacore.nova.types import Beat
 from hacore.states import SILENT_AFTER, SUSPECT_AFTER, Hearing
 
-#: In report intervals.
-_ILL = 1.25
+#: In report intervals: without any move Nova is ill; and who lives moves within it.
+_ILL = _STILL = 1.25
 #: Seconds for which the list fails at least until that is an illness: one that fails at times, or
 #: an API that is restarted, keeps no heartbeat from the database.
 _LIST_FAILS_S = 10.0
@@ -100,6 +101,8 @@ class _Track:
     step_s: float | None = None  #: the last one
     steps: int = 0  #: from one move to the next, and the seconds of all of them
     steps_s: float = 0.0
+    still_from: float = 0.0  #: the look since which nothing, not even a PUT, has moved it
+    still_s: float = 0.0  #: the longest such time since its age counts
     silent_at: float | None = None
     returning_at: float | None = None  #: the first move of a silent host
     moves: collections.deque[float] = dataclasses.field(
@@ -109,6 +112,7 @@ class _Track:
     def begin_again(self, now: float) -> None:
         """Let its age count from now on; that is not to say that it is heard."""
         self.seen_at, self.moved = now, False
+        self.still_from, self.still_s = now, 0.0
 
     def heard_since(self, moment: float, interval_s: float) -> bool:
         """Return whether it was: two moves at least half an interval apart."""
@@ -313,7 +317,7 @@ class Heartbeats:
         """Compare a row with what was seen before; return whether its host is heard in it."""
         track = self._tracks.get(key)
         if track is None:
-            self._tracks[key] = _Track(row, now)
+            self._tracks[key] = _Track(row, now, still_from=now)
             return False
         before, track.row = track.row, row
         if before.known:
@@ -326,10 +330,13 @@ class Heartbeats:
                 track.unseen_at = now
             return False
         if row.updated_at == before.updated_at:
+            track.still_s = max(track.still_s, now - track.still_from)
             return False
+        track.still_from = now
         if row.written != before.written:
             track.step_from = None  # somebody's PUT has moved it
             return False
+        track.still_s = 0.0
         track.step(now)
         track.moves.append(now)
         track.moved = True
@@ -386,7 +393,11 @@ class Heartbeats:
         elif self.known(now) and now >= self._none_before:
             silent_s = SILENT_AFTER * self.interval_s
             for track in known:
-                if track.silent_at is None and now - track.seen_at >= silent_s:
+                if (
+                    track.silent_at is None
+                    and now - track.seen_at >= silent_s
+                    and track.still_s >= _STILL * self.interval_s
+                ):
                     track.silent_at, track.returning_at = now, None
                     track.unseen_at = None
 

@@ -2,6 +2,7 @@
 """Lets the plan of a seed happen, with hacore's own code in the sandbox's world."""
 
 import atexit
+import collections
 import contextlib
 import dataclasses
 import gc
@@ -40,6 +41,8 @@ _GRACEFUL_S = 60
 _AFTERWARDS_S = 20.0
 #: Between two looks of an operator at what is held.
 _LOOKS_S = 90.0
+#: How often they confirm that a host is off where a device says on again and again.
+_CONFIRMS = 5
 _RUNS_PER_COLLECTION = 10
 #: What an operator reads where more hosts are missing than were shown.
 _MISSING = re.compile(r"^The facts have changed: (\d+)(?: of \d+)? hosts are missing")
@@ -141,6 +144,7 @@ class _Run:
         self._world = WatchedWorld(bench.conf, bench.db, bench.flows, clock, plan)
         self._cloud = self._world.cloud
         self._servers: dict[str, Server] = {}
+        self._confirmed: collections.Counter[str] = collections.Counter()
         self._populate()
         self._checks = Checks(clock, self._cloud, WATCHED)
         self._checks.owned_locks = frozenset(
@@ -267,7 +271,9 @@ class _Run:
 
     def _approve(self, held: Held, missing: int | None = None) -> None:
         try:
-            if held.rule == Rule.PROOF and not self._cloud.state.host(held.host).service.alive:
+            is_dead = not self._cloud.state.host(held.host).service.alive
+            if held.rule == Rule.PROOF and is_dead and self._confirmed[held.uuid] < _CONFIRMS:
+                self._confirmed[held.uuid] += 1
                 if self._plan.fencing is not None:  # they pull its plugs
                     self._cloud.switch(held.host, False)
                 proofs.confirm_off(self._db, held.host_uuid, held.host, "an operator", "it is off")
@@ -275,7 +281,8 @@ class _Run:
                 self._tell("world", f"an operator confirms that {held.host} is off")
                 return
             if held.rule == Rule.PROOF:
-                interventions.abandon(self._db, held.uuid, "an operator", "the host lives")
+                why = "a device says that it is on, whatever is done" if is_dead else "it lives"
+                interventions.abandon(self._db, held.uuid, "an operator", why)
                 self._events.kinds.add("held and abandoned")
                 return
             approvals.approve(self._db, held.uuid, None, "an operator", "it is right", missing)

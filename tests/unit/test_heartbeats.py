@@ -491,6 +491,29 @@ def test_one_heartbeat_does_not_say_what_moved_unseen_was(after_s: float) -> Non
     assert (False, False) not in seen  # as if it had not been heard
 
 
+def test_the_heartbeats_of_a_living_host_may_hide_behind_puts() -> None:
+    """One in each look, as where a reserved host is enabled and disabled by turns."""
+    cloud = Cloud()
+    cloud.run(120)
+    for number in range(12):
+        cloud.changed["compute1"] = (cloud.now, ("enabled", str(number), False))
+        cloud.run(5)
+        assert cloud.hearing("compute1") in (Hearing.HEARD, Hearing.SUSPECT)
+
+
+@pytest.mark.parametrize("after_s", [1, 8, 14, 20, 30])
+def test_one_put_delays_no_silence(after_s: float) -> None:
+    cloud = Cloud()
+    cloud.run(120)
+    cloud.kill("compute1")
+    died_at = cloud.now
+    cloud.run(after_s)
+    cloud.changed["compute1"] = (cloud.now, ("disabled", "Masakari detected host failed.", False))
+    while cloud.hearing("compute1") is not Hearing.SILENT:
+        cloud.run(2, waited_for=True)
+    assert cloud.now - died_at <= 36
+
+
 def test_heard_since_takes_two_heartbeats() -> None:
     """One may be an old one that was seen late."""
     cloud = Cloud()
