@@ -100,6 +100,7 @@ def make_session(conf: cfg.ConfigOpts, clock: Clock, http: HTTPAdapter | None = 
         auth = loading.load_auth_from_conf_options(conf, "nova")
         check_answers(auth)
         guarded = GuardedSession(clock)
+        guarded.trust_env = http is None  # the environment may name proxies, for the network
         for scheme in ("http://", "https://"):
             guarded.mount(scheme, http or _ConnectionAdapter(conf.nova.connect_timeout))
         return loading.load_session_from_conf_options(
