@@ -15,7 +15,7 @@ from tests.schedules.draw import plan
 from tests.schedules.run import Bench, Result
 
 #: The rest of the 10,000 is for .ci/long.
-SCHEDULES = int(os.environ.get("HACORE_TEST_SCHEDULES", "500"))
+SCHEDULES = int(os.environ.get("HACORE_TEST_SCHEDULES", "250"))
 _AT_ONCE = 50
 #: One in ten has fencing devices; so many of them at once: they take longer.
 WITH_DEVICES = SCHEDULES // 10
