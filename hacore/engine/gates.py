@@ -61,7 +61,7 @@ class Gates:
         #: When evacuations were let begin, by the monotonic clock, and whether one has.
         self._begun_at: float | None = None
         self._called = False
-        self._passed = False  #: Nova has not heard the host
+        self._passed_at: float | None = None  #: when Nova had not heard the host
 
     # --------------------------------------------------------------- host
 
@@ -121,7 +121,7 @@ class Gates:
         pulse = self._watch.pulse(host)
         if (not self._stays_silent(pulse) or self._needs_proof()) and self.proof() is None:
             raise self._not_to_be_moved(pulse)
-        self._passed = True
+        self._passed_at = self._context.clock.monotonic()
 
     def _is_known(self, host: str) -> bool:
         """Whether enough was seen of the host to decide; an operator may have to do without."""
@@ -135,8 +135,11 @@ class Gates:
         """Whether Nova does not hear the host; one that was silent need not be so again."""
         if self._is_silent(pulse):
             return True
-        suspect = pulse is not None and pulse.hearing is Hearing.SUSPECT and not pulse.moved_unseen
-        return suspect and self._passed and self._watch.fresh()
+        if self._passed_at is None or pulse is None or pulse.hearing is not Hearing.SUSPECT:
+            return False
+        # somebody's PUT may hide the heartbeat of a host that has been heard since
+        heard = self._watch.heard_since(self._claim.host_name, self._passed_at)
+        return not (pulse.moved_unseen or heard) and self._watch.fresh()
 
     def _not_to_be_moved(self, pulse: Pulse | None) -> RecoveryHeld:
         if pulse is not None and pulse.hearing is Hearing.HEARD:
@@ -293,7 +296,7 @@ class Gates:
 
     def passed_liveness(self, host: str) -> None:
         """Record that Nova does not hear the host."""
-        self._passed = True
+        self._passed_at = self._context.clock.monotonic()
         pulse, proof = self._watch.pulse(host), self.proof()
         if proof is None:
             gate, text = Gate.LIVENESS, f"Nova has not heard {host} for {_age(pulse)}."

@@ -6,7 +6,7 @@ to seconds.  So its value is compared with nothing: what counts is that it *move
 looks, and when that look was, by the monotonic clock of this process.
 
 suspect  not moved for 1.6 report intervals
-silent   not moved for 3.2, of these 1.25 without a PUT of somebody, which moves it as well and
+silent   not moved for 3.2, of these 1.6 without a PUT of somebody, which moves it as well and
          may hide a heartbeat; ends only when the host is *heard* again: two moves at least half
          an interval apart, for one may be an old heartbeat that a broker has kept
 ill      none of two or more hosts moved, or the list failed: that is Nova, and no host becomes
@@ -23,8 +23,8 @@ from collections.abc import Iterable
 from hacore.nova.types import Beat
 from hacore.states import SILENT_AFTER, SUSPECT_AFTER, Hearing
 
-#: In report intervals: without any move Nova is ill; and who lives moves within it.
-_ILL = _STILL = 1.25
+#: In report intervals.
+_ILL = 1.25
 #: Seconds for which the list fails at least until that is an illness: one that fails at times, or
 #: an API that is restarted, keeps no heartbeat from the database.
 _LIST_FAILS_S = 10.0
@@ -396,7 +396,7 @@ class Heartbeats:
                 if (
                     track.silent_at is None
                     and now - track.seen_at >= silent_s
-                    and track.still_s >= _STILL * self.interval_s
+                    and track.still_s >= SUSPECT_AFTER * self.interval_s
                 ):
                     track.silent_at, track.returning_at = now, None
                     track.unseen_at = None

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hacore.fencing.programs import Ended
 from hacore.states import ProofKind
-from tests.schedules.plans import INTERVAL_S, FencingPlan
+from tests.schedules.plans import FencingPlan
 
 if TYPE_CHECKING:  # it has one
     from tests.schedules.call_checks import CallChecks
 
-#: Seconds that a host has been silent when it is switched off, less what Nova cuts off.
-_SILENT_S = 3.2 * INTERVAL_S - 1.4
 #: Seconds for which a proof of another recovery stands; [fencing] proof_lifetime.
 _LIFETIME_S = 900.0
 _ROUNDING_S = 0.01
@@ -105,7 +103,7 @@ class DeviceChecks:
             # off by now
             return
         age_s = now - self._cloud.state.last_report(service)
-        if age_s < _SILENT_S:
+        if age_s < self._checks.silent_s(service, now - age_s):
             self._checks.broken(
                 f"{self._hosts[plug]} is switched off ({plug}), and its last heartbeat was "
                 f"{age_s:.1f} s ago"
