@@ -5,10 +5,11 @@ A nova-compute writes ``updated_at`` every report_interval, with the clock of a 
 to seconds.  So its value is compared with nothing: what counts is that it *moved* between two
 looks, and when that look was, by the monotonic clock of this process.
 
-suspect  not moved for 1.6 report intervals
-silent   not moved for 3.2, of these 1.6 without a PUT of somebody, which moves it as well and
-         may hide a heartbeat; ends only when the host is *heard* again: two moves at least half
-         an interval apart, for one may be an old heartbeat that a broker has kept
+suspect  not moved for 1.6 report intervals, of these 1.25 without a PUT of somebody, which moves
+         it as well and may hide a heartbeat
+silent   not moved for 3.2, of these 1.6 without a PUT; ends only when the host is *heard* again:
+         two moves at least half an interval apart, for one may be an old heartbeat that a broker
+         has kept
 ill      none of two or more hosts moved, or the list failed: that is Nova, and no host becomes
          silent from here on, nor soon after; nor is one that became so just before
 """
@@ -23,8 +24,8 @@ from collections.abc import Iterable
 from hacore.nova.types import Beat
 from hacore.states import SILENT_AFTER, SUSPECT_AFTER, Hearing
 
-#: In report intervals.
-_ILL = 1.25
+#: In report intervals: who lives moves within it, and Nova is ill when nobody does.
+_ILL = _STILL = 1.25
 #: Seconds for which the list fails at least until that is an illness: one that fails at times, or
 #: an API that is restarted, keeps no heartbeat from the database.
 _LIST_FAILS_S = 10.0
@@ -250,7 +251,8 @@ class Heartbeats:
             return Hearing.SILENT
         # at the last look: nothing is known of what came since
         age_s = (now if self._looked_at is None else self._looked_at) - track.seen_at
-        if age_s > SUSPECT_AFTER * self.interval_s:
+        is_still = track.still_s >= _STILL * self.interval_s
+        if is_still and age_s > SUSPECT_AFTER * self.interval_s:
             return Hearing.SUSPECT if self.known(now) else Hearing.UNKNOWN
         return Hearing.HEARD if track.moved else Hearing.UNKNOWN
 
