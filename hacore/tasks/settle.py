@@ -2,7 +2,8 @@
 """The last task of a return: what the returned host has done to instances that left it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from hacore.db import returns
 from hacore.db.returns import Moved
@@ -10,6 +11,8 @@ from hacore.errors import NovaError, TransientNovaError
 from hacore.nova import Instance
 from hacore.states import PowerState, VmState
 from hacore.tasks.base import OperationTask
+
+T = TypeVar("T")
 
 #: Seconds for which orders are looked for that waited in the queue of the dead host, and between
 #: two looks.
@@ -35,7 +38,7 @@ class SettleInstancesTask(OperationTask):
         The host is in service already: what Nova refuses is named, and fails nothing.
         """
         try:
-            held = self._consumers(host_name)
+            held = self._consumers(self._providers(host_name))
             self._settle()
             left = self.context.believed(host_name, lambda: self.context.instances_on(host_name))
             self._list_left(host_name, left)
@@ -83,21 +86,24 @@ class SettleInstancesTask(OperationTask):
                 self.name, f"Reset {instance.name} ({instance.uuid}): {instance.fault}"
             )
 
-    def _consumers(self, host: str) -> dict[str, frozenset[str]]:
-        """Return what Placement gives room on the host, by resource provider.
+    def _providers(self, host: str) -> list[str]:
+        return self._asked(lambda: self.novaclient.resource_providers(host)) or []
 
-        A user that may not ask it is no reason to look at nothing else.
-        """
+    def _consumers(self, providers: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return what Placement gives room of each resource provider."""
+        return (
+            self._asked(lambda: {each: self.novaclient.consumers(each) for each in providers}) or {}
+        )
+
+    def _asked(self, read: Callable[[], T]) -> T | None:
+        """Return what is read; a user that may not ask is no reason to look at nothing else."""
         try:
-            return {
-                provider: self.novaclient.consumers(provider)
-                for provider in self.novaclient.resource_providers(host)
-            }
+            return read()
         except TransientNovaError:
             raise
         except NovaError as exc:
             self.context.record(self.name, f"Allocations in Placement were not looked at: {exc}")
-            return {}
+            return None
 
     def _list_leftovers(
         self, host: str, instances: dict[str, Instance], before: dict[str, frozenset[str]]
@@ -106,8 +112,8 @@ class SettleInstancesTask(OperationTask):
 
         Nova itself does not: an evacuation in the middle of a migration leaves it behind.
         """
-        for provider, now in self._consumers(host).items():
-            left = sorted((now & before.get(provider, frozenset())) - instances.keys())
+        for provider, now in self._consumers(before).items():
+            left = sorted((now & before[provider]) - instances.keys())
             if left:
                 self.context.remark(
                     self.name,
